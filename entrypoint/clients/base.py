@@ -1,0 +1,65 @@
+"""The protocol between the supervisor and a VPN client.
+
+The supervisor owns the process: it starts it, follows its process tree, ends it and waits between
+attempts. A client knows its own program: how it is called, what it says of itself, and whether it is
+mending its tunnel alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from entrypoint.network import IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How one attempt is started."""
+
+    argv: tuple[str, ...]
+    """Program and arguments; never a secret."""
+    stdin: bytes = b""
+    """Written to the program's standard input, which is then closed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a client says of itself, whole at each change."""
+
+    connected: bool = False
+    """True while the client holds its session with the server."""
+    detail: str = ""
+    """Where the client stands, in its own words."""
+    failure: str | None = None
+    """The named cause of the attempt's failure, for people; None while there is none."""
+    rejected: bool = False
+    """True where the server refused the credentials: such an attempt is not repeated at once."""
+    interface: str | None = None
+    """The tunnel link's name, where the client tells it."""
+    server: IPAddress | None = None
+    """The address that the encrypted packets go to."""
+    addresses: tuple[IPAddress, ...] = ()
+    """The tunnel's own addresses, as the client was given them."""
+    pushed: tuple[str, ...] = ()
+    """Options that the server pushed, a text each."""
+
+
+class Client(Protocol):
+    """One VPN program."""
+
+    name: ClassVar[str]
+    """The program, as `VPN_CLIENT` names it."""
+    device: ClassVar[str | None]
+    """A device file that the program cannot do without."""
+
+    async def open(self, report: Callable[[Report], None]) -> Launch:
+        """Make ready for one attempt: secrets are read anew, channels listen before the process starts.
+
+        `report` is called in the event loop with each change.
+        """
+
+    async def mends_itself(self) -> bool:
+        """Tell whether the living process is reconnecting; asked when its tunnel is gone."""
+
+    async def close(self) -> None:
+        """Give up what `open` took; the process has ended. Without `open` it does nothing."""

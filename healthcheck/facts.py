@@ -1,0 +1,86 @@
+"""What health has to know, as frozen values that the entrypoint fills in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientFacts:
+    """The VPN client."""
+
+    name: str
+    alive: bool = False
+    pid: int | None = None
+    connected: bool = False
+    """The client itself says that it holds its session."""
+    detail: str = ""
+    """Where the client stands, in its own words."""
+    failure: str | None = None
+    """Why the last attempt failed; None once the tunnel is up."""
+    server: str | None = None
+    pushed: tuple[str, ...] = ()
+    next_attempt: float | None = None
+    """Unix time of the next attempt, in seconds, while the back-off runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelFacts:
+    """The tunnel's link."""
+
+    interface: str
+    up: bool
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFacts:
+    """One network on the private side, of one family."""
+
+    interface: str
+    network: str
+    address: str
+    gateway: str | None = None
+    table: int | None = None
+    problem: str | None = None
+    """Why replies from this network cannot be kept; None if they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyFacts:
+    """The kernel's answer to: which way does a reply from `source` to `destination` leave?"""
+
+    source: str
+    destination: str
+    problem: str | None = None
+    """What the kernel would do instead of the gateway; None where it is right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlapFacts:
+    """A route of the tunnel that covers a network in use on the private side."""
+
+    route: str
+    network: str
+    seen: str
+    """How we know that the network is in use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All of it, at one moment."""
+
+    version: str
+    state: str
+    """starting, connecting, up, reconnecting, stopping, stopped or failed."""
+    since: float
+    """Unix time in seconds at which that state began."""
+    client: ClientFacts
+    tunnel: TunnelFacts | None = None
+    networks: tuple[NetworkFacts, ...] = ()
+    policy_problem: str | None = None
+    """Why rules and routes do not stand as wanted; None if they do."""
+    replies: tuple[ReplyFacts, ...] = ()
+    overlaps: tuple[OverlapFacts, ...] = ()
+    restarts: int = 0
+    """How often the client was started again."""
+    repairs: int = 0
+    """How many changes to rules and routes were made after the first pass."""
