@@ -1,6 +1,6 @@
 """Links, addresses, routes and rules as frozen values, printed as iproute2 would take them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 IPAddress = IPv4Address | IPv6Address
@@ -24,7 +24,7 @@ class Link:
     index: int
     name: str
     kind: str
-    """IFLA_INFO_KIND, or an empty text for a link without one (lo, hardware)."""
+    """IFLA_INFO_KIND; empty for a link without one (lo, hardware)."""
     up: bool
     """IFF_UP: administratively up. The kernel keeps no IPv4 route on a link without it."""
     loopback: bool = False
@@ -46,7 +46,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A unicast route; compared without its protocol tag, which says only whose it is."""
+    """A unicast route by one gateway; two are equal that lead the same way, whosever they are."""
 
     destination: IPNetwork
     link: str
@@ -55,15 +55,31 @@ class Route:
     gateway: IPAddress | None = None
     onlink: bool = False
     """The gateway is reached on the link although no route says so (RTNH_F_ONLINK)."""
+    metric: int = field(default=0, compare=False)
+    """RTA_PRIORITY; the kernel gives IPv6 routes 1024 where none is named."""
+    protocol: int = field(default=PROTOCOL, compare=False)
+    """Who made it (RTA_PROTOCOL)."""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it takes every destination that no longer prefix takes."""
+        return not self.destination.prefixlen
 
     def __str__(self) -> str:
-        """Read as the arguments of `ip [-6] route add`."""
-        via = f" via {self.gateway}" if self.gateway else ""
-        onlink = " onlink" if self.onlink else ""
-        # IPv6 has no scope on routes: every route without a gateway is on-link.
-        scope = "" if self.gateway or self.destination.version == 6 else " scope link"
-        target = self.destination if self.destination.prefixlen else "default"
-        return f"{target}{via} dev {self.link}{onlink}{scope} table {self.table}"
+        """Read as the arguments of `ip route add`."""
+        # IPv6 has no scope: a route without a gateway is on-link there anyhow.
+        connected = self.gateway is None and isinstance(self.destination, IPv4Network)
+        parts = [
+            "default" if self.is_default else str(self.destination),
+            *(("via", str(self.gateway)) if self.gateway else ()),
+            *("dev", self.link),
+            *(("onlink",) if self.onlink else ()),
+            *(("scope", "link") if connected else ()),
+            *(("metric", str(self.metric)) if self.metric else ()),
+            *(("table", str(self.table)) if self.table != MAIN_TABLE else ()),
+            *("proto", str(self.protocol)),
+        ]
+        return " ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +90,36 @@ class Rule:
     table: int
     priority: int
     destination: IPNetwork | None = None
+    protocol: int = field(default=PROTOCOL, compare=False)
+    """Who made it (FRA_PROTOCOL)."""
 
     def __str__(self) -> str:
-        """Read as the arguments of `ip [-6] rule add`."""
+        """Read as the arguments of `ip rule add`."""
         to = f" to {self.destination}" if self.destination else ""
-        return f"from {self.source}{to} iif lo lookup {self.table} priority {self.priority}"
+        tail = f"iif lo lookup {self.table} priority {self.priority} protocol {self.protocol}"
+        return f"from {self.source}{to} {tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the kernel held at one moment, as far as it concerns us."""
+
+    links: tuple[Link, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    """Unicast routes of all tables that leave by links other than tunnels and loopback."""
+    rules: tuple[Rule, ...] = ()
+    """Rules of the shape that ours have, whosever they are."""
+
+    def addresses_of(self, link: Link) -> tuple[IPInterface, ...]:
+        """Return the addresses on a link, in the kernel's order."""
+        return tuple(address.interface for address in self.addresses if address.link == link.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The kernel's answer to which way a packet would leave."""
+
+    link: str
+    gateway: IPAddress | None
+    table: int

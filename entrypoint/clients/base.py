@@ -51,6 +51,8 @@ class Client(Protocol):
     """The program, as `VPN_CLIENT` names it."""
     device: ClassVar[str | None]
     """A device file that the program cannot do without."""
+    notes: tuple[str, ...]
+    """What the user should know about the configuration, such as directives that were left out."""
 
     async def open(self, report: Callable[[Report], None]) -> Launch:
         """Make ready for one attempt: secrets are read anew, channels listen before the process starts.

@@ -1,0 +1,68 @@
+"""The command line: `sidegate [run|plan|status|wait|version]`, signals before all else, exit codes."""
+
+import signal
+import sys
+
+# SIGTERM must end the start as cleanly as the run, and the imports below take most of the start.
+for _number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(_number, lambda _number, _frame: sys.exit(0))
+
+import argparse  # noqa: E402 - see above
+import asyncio  # noqa: E402
+import os  # noqa: E402
+import traceback  # noqa: E402
+
+from entrypoint import commands, log, settings  # noqa: E402
+from entrypoint.faults import EXIT_INTERNAL, Fault  # noqa: E402
+from entrypoint.run import run  # noqa: E402
+
+_HELP = {
+    "run": "keep the VPN client up and replies on their side (the default)",
+    "plan": "print what run would do to rules and routes as iproute2 lines; touches nothing",
+    "status": "print the state of the running sidegate as JSON",
+    "wait": "return when the running sidegate is ready",
+    "version": "print the version",
+}
+
+
+def main() -> int:
+    """Run one command; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        "sidegate", description="A VPN sidecar that keeps replies on their side."
+    )
+    subparsers = parser.add_subparsers(dest="command")
+    made = {name: subparsers.add_parser(name, help=text) for name, text in _HELP.items()}
+    made["wait"].add_argument("--timeout", type=float, metavar="SECONDS", help="give up after so long")
+    arguments = parser.parse_args()
+    try:
+        match arguments.command:
+            case "version":
+                _say(commands.version())
+            case "status":
+                text, had = commands.status()
+                _say(text)
+                return 0 if had else 1
+            case "wait":
+                return 0 if commands.wait(arguments.timeout) else 1
+            case "plan":
+                loaded, _ = settings.load(os.environ)
+                _say(asyncio.run(commands.plan(loaded)))
+            case _:
+                loaded, warnings = settings.load(os.environ)
+                log.set_up(loaded)
+                asyncio.run(run(loaded, warnings))
+    except Fault as fault:
+        sys.stderr.writelines(f"sidegate: {text}\n" for text in fault.texts)
+        return fault.exit_code
+    except Exception:  # noqa: BLE001 - whatever it is, it is told and has its own exit code
+        traceback.print_exc()
+        return EXIT_INTERNAL
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

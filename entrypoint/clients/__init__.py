@@ -1,0 +1,1 @@
+"""VPN clients: one file a program behind the protocol of `base`."""

@@ -1,0 +1,164 @@
+"""Both ends of a talk with one openvpn process: its events become reports, its questions are answered."""
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from entrypoint.clients import management
+from entrypoint.clients.base import Report
+from entrypoint.clients.ovpn_report import Progress
+from entrypoint.faults import BadSettings
+
+ANSWER_SECONDS = 1.0
+"""How long openvpn may take to say where it stands; it answers within a millisecond, unless it hangs."""
+DRAIN_SECONDS = 1.0
+"""How long to read on after the process has ended; the channel's end comes at once."""
+
+_LINE_LIMIT_BYTES = 256 * 1024
+
+
+class Secret(Protocol):
+    """A value that is read anew at each use."""
+
+    def reveal(self) -> str:
+        """Return the value; raises BadSettings where its file is gone."""
+
+
+class Channel:
+    """The management interface of one openvpn process, which calls us."""
+
+    def __init__(
+        self, path: Path, credentials: tuple[Secret, Secret] | None, report: Callable[[Report], None]
+    ) -> None:
+        """Listen at `path`; `report` is called in the running loop with each change."""
+        self._path = path
+        self._credentials = credentials
+        self._tell = report
+        self._told = Report()
+        self._progress = Progress()
+        self._question: management.Question | None = None
+        self._answers: deque[asyncio.Future[None]] = deque()
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        # A run that was killed may have left its socket behind.
+        path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.settimeout(0)
+        self._listener.bind(str(path))
+        # Before it listens nobody can connect, so nobody was early.
+        path.chmod(0o600)
+        self._listener.listen(1)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    async def state(self) -> str | None:
+        """Ask openvpn where it stands; returns the last that is known if it does not answer."""
+        if self._writer and not self._writer.is_closing():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ask(self._writer, management.ASK_STATE), ANSWER_SECONDS)
+        return self._progress.state
+
+    async def close(self) -> None:
+        """Read what the ended process left to say, and stop listening."""
+        # A process that ended at once may have called without being heard yet.
+        self._accept()
+        self._stop_listening()
+        if self._reading:
+            await asyncio.wait({self._reading}, timeout=DRAIN_SECONDS)
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+
+    def _accept(self) -> None:
+        if self._reading:
+            return
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        self._reading = asyncio.create_task(self._converse(connection))
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        if self._listener.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._path.unlink(missing_ok=True)
+
+    async def _converse(self, connection: socket.socket) -> None:
+        reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=_LINE_LIMIT_BYTES)
+        try:
+            self._ask(self._writer, management.FOLLOW_STATE)
+            # A line beyond the limit raises ValueError, a killed peer ConnectionError.
+            with contextlib.suppress(ConnectionError, ValueError):
+                async for line in reader:
+                    self._take(self._writer, line.decode(errors="replace").rstrip("\r\n"))
+        finally:
+            self._writer.close()
+            for answered in self._answers:
+                if not answered.done():
+                    answered.set_result(None)
+            self._report(self._progress.lost())
+
+    def _ask(self, writer: asyncio.StreamWriter, command: bytes) -> asyncio.Future[None]:
+        """Send a command whose answer ends with END; the future is done when it is there."""
+        answered = asyncio.get_running_loop().create_future()
+        self._answers.append(answered)
+        writer.write(command)
+        return answered
+
+    def _take(self, writer: asyncio.StreamWriter, line: str) -> None:
+        event = management.parse(line)
+        match event:
+            case management.Question():
+                self._question = event
+                writer.write(management.ASK_VERBOSITY)
+            case management.Done(text) if self._question:
+                level = management.verbosity(text)
+                if level is not None:
+                    self._answer(writer, self._question, level)
+                    self._question = None
+            case management.End() if self._answers:
+                answered = self._answers.popleft()
+                if not answered.done():
+                    answered.set_result(None)
+        self._report(self._progress.feed(event))
+
+    def _answer(self, writer: asyncio.StreamWriter, question: management.Question, level: int) -> None:
+        failure = unanswerable(question)
+        if not failure and not self._credentials:
+            failure = "openvpn asks for user name and password, but VPN_USERNAME and VPN_PASSWORD are not set"
+        if not failure and self._credentials:
+            username, password = self._credentials
+            try:
+                writer.write(
+                    management.credentials(question.about, username.reveal(), password.reveal(), level)
+                )
+            except BadSettings as fault:
+                failure = str(fault)
+            except ValueError as error:
+                failure = f"cannot log in: VPN_USERNAME or VPN_PASSWORD {error}"
+        if failure:
+            self._report(self._progress.fail(failure))
+            # It would wait for an answer forever.
+            writer.write(management.STOP)
+
+    def _report(self, report: Report) -> None:
+        if report != self._told:
+            self._told = report
+            self._tell(report)
+
+
+def unanswerable(question: management.Question) -> str | None:
+    """Say why a question has no answer here; None where user name and password are one."""
+    if question.about == "Private Key":
+        return "the private key is encrypted: a passphrase is not supported yet; decrypt it with openssl pkey"
+    if question.about != "Auth" or not question.username:
+        return (
+            f"openvpn asks for a secret that Sidegate has no setting for: {management.shown(question.about)}"
+        )
+    if question.challenge is not None:
+        return f"the server wants more than a password ({question.challenge}), which is not supported yet"
+    return None

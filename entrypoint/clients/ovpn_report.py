@@ -1,0 +1,200 @@
+"""What openvpn's events mean: they are folded into the report for people and the supervisor. No IO here."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from entrypoint.clients import management
+from entrypoint.clients.base import Report
+from entrypoint.network import IPAddress
+
+PUSHED_MAX = 64
+"""Routes that a report names; a server may push thousands."""
+VARIABLES_MAX = 50_000
+"""The most variables that are kept; five for each of 10,000 routes."""
+
+_DETAILS = {
+    "CONNECTING": "connecting",
+    "RESOLVE": "looking up the server's name",
+    "TCP_CONNECT": "opening the TCP connection to the server",
+    "WAIT": "waiting for the server's first answer",
+    "AUTH": "authenticating",
+    "AUTH_PENDING": "waiting for a second factor",
+    "GET_CONFIG": "asking the server for the options",
+    "ASSIGN_IP": "giving the tunnel its address",
+    "ADD_ROUTES": "adding the routes",
+    "CONNECTED": "connected",
+    "RECONNECTING": "reconnecting",
+    "EXITING": "ending",
+}
+_REASONS = {
+    "tls-error": "no TLS session with the server: it does not answer, or the certificates do not fit",
+    "ping-restart": "the server fell silent",
+    "server-pushed-connection-reset": "the server ended the session",
+    "connection-reset": "the server closed the connection",
+    "connection-failed": "the server cannot be reached",
+    "init_instance": "the server cannot be reached",
+    "dns-resolution-error": "the server's name cannot be looked up",
+    "auth-failure": "the server refused the user name or password",
+    "auth-failure (auth-token)": "the session's token has expired",
+    "auth-temp-failure (server temporary reject)": "the server asked to come back later",
+}
+# What CONNECTED adds (initialization_sequence_completed of init.c): the session stands in all three cases.
+_FLAWS = {
+    "ROUTE_ERROR": "connected, but the kernel refused a route: openvpn's log says which",
+    "ERROR": "connected, but with errors: openvpn's log says which",
+}
+_TEMPORARY = re.compile(r"TEMP(\[[^\]]*\])?:?\s*")
+_NUMBERED = re.compile(r"(.+?)_(\d+)")
+
+
+class Progress:
+    """One attempt, as its events tell it."""
+
+    def __init__(self) -> None:
+        self.report = Report()
+        self.state: str | None = None
+        """The last state's name; None before the first."""
+        self._before = ""
+        self._variables: dict[str, str] | None = None
+
+    def feed(self, event: management.Event) -> Report:
+        """Take one event in; returns the report as it is then."""
+        match event:
+            case management.State():
+                self._on_state(event)
+            case management.Refusal():
+                text, rejected = _refusal(event)
+                self.fail(text, rejected=rejected)
+            case management.Tunnel(up=True):
+                self._variables = {}
+            case management.Tunnel():
+                self.report = replace(self.report, interface=None, addresses=(), pushed=())
+            case management.Variable() if self._variables is not None:
+                if len(self._variables) < VARIABLES_MAX:
+                    self._variables[event.name] = event.value
+            case management.VariablesEnd() if self._variables is not None:
+                self._on_variables(self._variables)
+                self._variables = None
+            # What ends it may only follow from what was named before.
+            case management.Fatal() if not self.report.failure:
+                self.fail(event.text)
+            case management.Request():
+                self.fail(
+                    f"openvpn asks for what nobody is there to do, which is not supported yet: {event.text}"
+                )
+        return self.report
+
+    def fail(self, text: str, *, rejected: bool = False) -> Report:
+        """Name the attempt's failure; returns the report with it."""
+        self.report = replace(self.report, connected=False, failure=text, rejected=rejected)
+        return self.report
+
+    def lost(self) -> Report:
+        """Take in that openvpn has closed the channel; returns the report."""
+        self.report = replace(self.report, connected=False)
+        return self.report
+
+    def _on_state(self, state: management.State) -> None:
+        self.state = state.name
+        connected = state.name == "CONNECTED"
+        detail = _DETAILS.get(state.name, state.name.lower())
+        if connected:
+            detail = _FLAWS.get(state.reason, detail)
+            self._before = ""
+        elif state.name in {"RECONNECTING", "EXITING"}:
+            self._before = _reason(state.reason)
+        if self._before:
+            detail = f"{detail} ({self._before})"
+        self.report = replace(
+            self.report,
+            connected=connected,
+            detail=detail,
+            addresses=state.addresses or self.report.addresses,
+            server=state.server or self.report.server,
+        )
+        if connected:
+            self.report = replace(self.report, failure=None, rejected=False)
+
+    def _on_variables(self, variables: Mapping[str, str]) -> None:
+        local = (variables.get("ifconfig_local"), variables.get("ifconfig_ipv6_local"))
+        self.report = replace(
+            self.report,
+            interface=variables.get("dev"),
+            addresses=tuple(_addresses(text for text in local if text)) or self.report.addresses,
+            server=next(_addresses((variables.get("trusted_ip", ""), variables.get("trusted_ip6", ""))), None)
+            or self.report.server,
+            pushed=pushed(variables),
+        )
+
+
+def pushed(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Write routes and resolvers as a person would, from the variables of an up script.
+
+    The configuration's own routes are among them: openvpn does not tell them apart.
+    """
+    routes, others = [], []
+    if variables.get("redirect_gateway") == "1":
+        others.append("redirect-gateway")
+    for name, number, value in sorted(_numbered(variables)):
+        match name:
+            case "route_network":
+                mask = variables.get(f"route_netmask_{number}", "255.255.255.255")
+                routes.append(_network(IPv4Network, f"{value}/{mask}"))
+            case "route_ipv6_network":
+                routes.append(_network(IPv6Network, value))
+            case "foreign_option":
+                others.append(_foreign(value))
+            case "dns_search_domain":
+                others.append(f"domain {management.shown(value)}")
+            case _ if name.startswith("dns_server_") and name.endswith("_address"):
+                others.append(f"dns {management.shown(value)}")
+    named = [f"route {route}" for route in routes if route]
+    rest = len(named) - PUSHED_MAX
+    more = [f"and {rest} routes more"] if rest > 0 else []
+    return (*others[:PUSHED_MAX], *named[:PUSHED_MAX], *more)
+
+
+def _numbered(variables: Mapping[str, str]) -> Iterable[tuple[str, int, str]]:
+    for name, value in variables.items():
+        if found := _NUMBERED.fullmatch(name):
+            yield found[1], int(found[2]), value
+
+
+def _network(kind: type[IPv4Network | IPv6Network], text: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return kind(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _foreign(value: str) -> str:
+    kind, _, rest = management.shown(value).removeprefix("dhcp-option ").partition(" ")
+    return f"{kind.removesuffix('6').lower() if kind in {'DNS', 'DNS6'} else kind.lower()} {rest}".strip()
+
+
+def _reason(code: str) -> str:
+    return _REASONS.get(code, code)
+
+
+def _refusal(refusal: management.Refusal) -> tuple[str, bool]:
+    """Return the failure, and whether asking again is of no use."""
+    reason = refusal.reason or ""
+    if refusal.about != "Auth":
+        return f"the passphrase of {refusal.about} was refused", True
+    if reason.startswith("CRV1:"):
+        return "the server asks for a one-time code (dynamic challenge), which is not supported yet", True
+    text, rejected = "the server refused the user name or password", True
+    if temporary := _TEMPORARY.match(reason):
+        text, rejected = "the server refused for the time being", False
+        reason = reason[temporary.end() :]
+    return (f"{text}: {reason}" if reason else text), rejected
+
+
+def _addresses(texts: Iterable[str]) -> Iterator[IPAddress]:
+    for text in texts:
+        try:
+            yield ip_address(text)
+        except ValueError:
+            continue

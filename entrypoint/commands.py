@@ -1,0 +1,66 @@
+"""The commands beside `run`: each asks the kernel or the health endpoint and ends."""
+
+import json
+import time
+
+from entrypoint import __version__
+from entrypoint.detect import why_none
+from entrypoint.faults import BadSettings
+from entrypoint.reconcile import Reconciler
+from entrypoint.rtnl import Rtnl
+from entrypoint.settings import Settings
+from healthcheck.ask import AskError, ask
+
+ASK_AGAIN_SECONDS = 0.2
+OK = 200
+
+
+async def plan(settings: Settings) -> str:
+    """Return what `run` would change now as iproute2 lines, notes behind `#`; touches nothing.
+
+    Raises BadSettings where no network can be served.
+    """
+    async with Rtnl() as rtnl:
+        steps, view = await Reconciler(rtnl, settings).plan()
+    if why := why_none(view.snapshot, view.networks):
+        raise BadSettings(why)
+    notes = [
+        f"# {network.link} {network.interface}: table {view.tables[network.link]}, gateway {network.exit}"
+        if network.exit
+        else f"# {network.problem}"
+        for network in view.networks
+    ]
+    return "\n".join([*notes, *(str(step) for step in steps), *([] if steps else ["# nothing to change"])])
+
+
+def status() -> tuple[str, bool]:
+    """Return the endpoint's /status, readable, and whether it could be had."""
+    try:
+        answer = ask("/status")
+        return json.dumps(json.loads(answer.body), indent=2, ensure_ascii=False), answer.status == OK
+    except (AskError, ValueError) as error:
+        return str(error), False
+
+
+def wait(timeout_seconds: float | None) -> bool:
+    """Return True once /readyz says ready, False when the time is up; tells each new reason on the way."""
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    told = ""
+    while True:
+        try:
+            answer = ask("/readyz")
+            reason = answer.body.split("\n", 1)[0]
+            if answer.status == OK:
+                return True
+        except AskError as error:
+            reason = str(error)
+        if reason != told:
+            print(told := reason, flush=True)  # noqa: T201 - a command's output
+        if deadline is not None and time.monotonic() > deadline:
+            return False
+        time.sleep(ASK_AGAIN_SECONDS)
+
+
+def version() -> str:
+    """Return name and version."""
+    return f"sidegate {__version__}"

@@ -1,0 +1,135 @@
+"""Which networks the container is in, and which gateway leads out of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv6Network
+
+from entrypoint.network import PROTOCOL, IPAddress, IPInterface, IPNetwork, Link, Route, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The way out of a container network: what a default route there says."""
+
+    gateway: IPAddress | None
+    """None where the link itself is the way (a default route without a gateway)."""
+
+    def __str__(self) -> str:
+        return str(self.gateway or "the link itself")
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerNetwork:
+    """One network on the private side."""
+
+    link: str
+    up: bool
+    interface: IPInterface
+    """Our first address in it, with its prefix length."""
+    exit: Exit | None = None
+    problem: str | None = None
+    """Why it has no exit: what was seen and what to set."""
+
+    @property
+    def network(self) -> IPNetwork:
+        """The network in canonical form: the kernel stores 172.30.0.5/16 as it is given."""
+        return self.interface.network
+
+    @property
+    def key(self) -> tuple[str, IPNetwork]:
+        """What stays the same while its link goes down and up."""
+        return self.link, self.network
+
+
+Gateways = Mapping[tuple[str, int], IPAddress]
+"""(interface, IP version) -> the gateway that the user named."""
+
+
+def container_networks(
+    snapshot: Snapshot, named: Gateways, remembered: Mapping[tuple[str, IPNetwork], Exit]
+) -> tuple[ContainerNetwork, ...]:
+    """Find the container's networks, those with an exit first.
+
+    A tunnel link is none of them, nor is a link-local IPv6 network: its replies never leave the link.
+    `remembered` are exits found earlier: a link that went down loses its routes, not its router.
+    """
+    found: dict[tuple[str, IPNetwork], ContainerNetwork] = {}
+    for link in snapshot.links:
+        if link.loopback or link.is_tunnel:
+            continue
+        for interface in snapshot.addresses_of(link):
+            if isinstance(interface.network, IPv6Network) and interface.is_link_local:
+                continue
+            network = ContainerNetwork(link.name, link.up, interface)
+            found.setdefault(network.key, _with_exit(network, snapshot, named, remembered))
+    return tuple(sorted(found.values(), key=lambda network: network.exit is None))
+
+
+def why_none(snapshot: Snapshot, networks: tuple[ContainerNetwork, ...]) -> str | None:
+    """Say why no network can be served; None if one can."""
+    if any(network.exit for network in networks):
+        return None
+    if networks:
+        return "\n".join(network.problem for network in networks if network.problem)
+    seen = ", ".join(_described(link, snapshot) for link in snapshot.links) or "nothing"
+    return (
+        f"cannot find a container network: saw {seen}; "
+        "attach the container to a network (compose: `networks:`, not `network_mode: none`)"
+    )
+
+
+def tunnels(snapshot: Snapshot) -> tuple[tuple[Link, tuple[IPInterface, ...]], ...]:
+    """Return the tunnel links that are up and have an address, with their addresses."""
+    found = ((link, snapshot.addresses_of(link)) for link in snapshot.links if link.is_tunnel and link.up)
+    return tuple((link, addresses) for link, addresses in found if addresses)
+
+
+def _with_exit(
+    network: ContainerNetwork,
+    snapshot: Snapshot,
+    named: Gateways,
+    remembered: Mapping[tuple[str, IPNetwork], Exit],
+) -> ContainerNetwork:
+    version = network.interface.version
+    if gateway := named.get((network.link, version)):
+        return replace(network, exit=Exit(gateway))
+    routes = [
+        route
+        for route in snapshot.routes
+        if route.link == network.link and route.destination.version == version
+    ]
+    # A killed run's table still knows the exit that its client may have taken from the main table.
+    theirs = [route for route in routes if route.is_default and route.protocol != PROTOCOL]
+    ours = [route for route in routes if route.is_default and route.protocol == PROTOCOL]
+    # Beside a VPN that took the default route away, the host route to its server still names the gateway.
+    others = [route for route in routes if route.gateway]
+    exits = _best(theirs) or _best(ours)
+    if not exits and network.key in remembered:
+        exits = {remembered[network.key]}
+    if not exits:
+        exits = _best(others)
+    if len(exits) == 1:
+        return replace(network, exit=exits.pop())
+    where = f"{network.link} ({network.network})"
+    if exits:
+        several = sorted(str(exit_) for exit_ in exits)
+        problem = (
+            f"cannot choose the gateway of {where}: saw {' and '.join(several)}; "
+            f"set GATEWAYS={network.link}={several[0]} or the one that leads to your LAN"
+        )
+    else:
+        problem = (
+            f"cannot find the gateway of {where}: saw no route that names one; "
+            f"set GATEWAYS={network.link}=<address of its router>"
+        )
+    return replace(network, problem=problem)
+
+
+def _best(routes: list[Route]) -> set[Exit]:
+    lowest = min((route.metric for route in routes), default=0)
+    return {Exit(route.gateway) for route in routes if route.metric == lowest}
+
+
+def _described(link: Link, snapshot: Snapshot) -> str:
+    addresses = " ".join(str(interface) for interface in snapshot.addresses_of(link)) or "no address"
+    return f"{link.name} ({addresses}{'' if link.up else ', down'}{', a tunnel' if link.is_tunnel else ''})"

@@ -1,0 +1,56 @@
+"""The log: one line an event on standard output, secrets blacked out."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from entrypoint.faults import BadSettings
+from entrypoint.settings import Secret, Settings
+
+REDACTED = "***"
+_SHORTEST_SECRET = 4
+"""A shorter one would black out half the log and is no secret anyhow."""
+
+
+class _Text(logging.Formatter):
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        super().__init__()
+        self._secrets = tuple(secrets)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write `time level message`; the time in UTC, to the millisecond."""
+        when, level, message = self._parts(record)
+        return f"{when} {level:<7} {message}"
+
+    def _parts(self, record: logging.LogRecord) -> tuple[str, str, str]:
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        # The base class adds a traceback where there is one.
+        message = super().format(record)
+        for secret in self._secrets:
+            try:
+                value = secret.reveal()
+            except BadSettings:
+                continue  # its file is gone: what it held is told where it is needed
+            if len(value) >= _SHORTEST_SECRET:
+                message = message.replace(value, REDACTED)
+        return when.replace("+00:00", "Z"), record.levelname.lower(), message
+
+
+class _Json(_Text):
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one JSON object: time, level, message."""
+        return json.dumps(dict(zip(("time", "level", "message"), self._parts(record), strict=True)))
+
+
+def set_up(settings: Settings) -> None:
+    """Send all logging to standard output in the format that the settings ask for."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter((_Json if settings.log_format == "json" else _Text)(settings.secrets))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    # Of the libraries only what is wrong: their own chatter is no word of ours.
+    for library in ("asyncio", "pyroute2", "uvicorn"):
+        logging.getLogger(library).setLevel(logging.WARNING)

@@ -1,0 +1,86 @@
+"""What the container was given: capability, device, IPv6, a place to write, connections."""
+
+import errno
+import os
+from collections.abc import Iterable
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+
+import psutil
+
+from entrypoint.faults import BadSettings, MissingPrivilege
+from entrypoint.network import IPAddress
+from healthcheck import ask
+
+CAP_NET_ADMIN = 12
+"""Its bit in CapEff (linux/capability.h)."""
+_IPV6_OFF = (
+    Path("/proc/sys/net/ipv6/conf/all/disable_ipv6"),
+    Path("/proc/sys/net/ipv6/conf/default/disable_ipv6"),
+)
+
+
+def check_privileges(device: str | None) -> None:
+    """See that we may change the network and open the device; raises MissingPrivilege with all that lacks."""
+    lacking = []
+    if not _effective_capabilities() >> CAP_NET_ADMIN & 1:
+        lacking.append(
+            "cannot change routes and rules: saw no NET_ADMIN among our capabilities; "
+            "add it (docker run --cap-add NET_ADMIN, compose: `cap_add: [NET_ADMIN]`)"
+        )
+    if device:
+        try:
+            os.close(os.open(device, os.O_RDWR))
+        except OSError as error:
+            lacking.append(
+                f"cannot open {device}: saw {error.strerror}; "
+                f"pass it in (docker run --device {device}, compose: `devices: [{device}]`)"
+            )
+    if lacking:
+        raise MissingPrivilege(*lacking)
+
+
+def has_ipv6() -> bool:
+    """Tell whether a new link of this namespace can have an IPv6 address."""
+    if not Path("/proc/net/if_inet6").exists():
+        return False
+    # A new link takes the value of "default"; "all" forbids on every link.
+    return not any(path.exists() and path.read_text().strip() == "1" for path in _IPV6_OFF)
+
+
+def run_dir() -> Path:
+    """Make and return the folder of this network namespace's run; raises BadSettings where it cannot be."""
+    folder = Path(ask.run_dir())
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        fix = "add `--tmpfs /run` (compose: `tmpfs: [/run]`)" if error.errno == errno.EROFS else "run as root"
+        raise BadSettings(f"cannot write to {folder}: saw {error.strerror}; {fix}") from None
+    return folder
+
+
+def tcp_peers(addresses: Iterable[IPAddress]) -> set[IPAddress]:
+    """Return who holds a TCP connection with one of these addresses of ours."""
+    ours = set(addresses)
+    found = set()
+    for connection in psutil.net_connections("tcp"):
+        if connection.laddr and connection.raddr and _plain(connection.laddr.ip) in ours:
+            found.add(_plain(connection.raddr.ip))
+    return found
+
+
+def _effective_capabilities() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0
+
+
+def _plain(text: str) -> IPAddress:
+    """Take ::ffff:10.20.0.5, which a socket of both families says, as the IPv4 address that it is."""
+    address = ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

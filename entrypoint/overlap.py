@@ -1,0 +1,73 @@
+"""Which of the tunnel's routes cover a network in use on the private side."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from entrypoint.detect import ContainerNetwork
+from entrypoint.network import IPAddress, IPNetwork, Route
+
+PRIVATE = tuple(
+    ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+"""Where LANs live: RFC 1918, RFC 6598 and RFC 4193."""
+MAY_BE = "reaches into private address space, where a LAN may be"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """A route of the tunnel and the network that it covers, or part of it."""
+
+    route: IPNetwork
+    network: IPNetwork
+    seen: str
+    """How we know that the network is in use."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.route} {self.seen}"
+            if self.seen == MAY_BE
+            else f"{self.route} covers {self.network} ({self.seen})"
+        )
+
+
+def in_use(
+    networks: Iterable[ContainerNetwork], lan_networks: Iterable[IPNetwork], peers: Iterable[IPAddress]
+) -> list[tuple[IPNetwork, str]]:
+    """List the networks known to be in use on the private side; `peers` hold connections there now."""
+    return [
+        *((network.network, f"the container's network on {network.link}") for network in networks),
+        *((lan, "LAN_NETWORKS") for lan in lan_networks),
+        *((ip_network(peer), "connected now") for peer in dict.fromkeys(peers)),
+    ]
+
+
+def overlaps(
+    tunnel_routes: Iterable[Route],
+    tunnel_networks: Iterable[IPNetwork],
+    used: Iterable[tuple[IPNetwork, str]],
+) -> list[Overlap]:
+    """Pair the tunnel's routes with the networks in use that they cover.
+
+    From inside a container the LAN beyond the gateway cannot be seen. So where no network in use is
+    covered, a route into private address space counts as one that may cover it.
+    """
+    beside = set(tunnel_networks)
+    routes = list(dict.fromkeys(r.destination for r in tunnel_routes if r.destination not in beside))
+    networks = list(used)
+    sure = [Overlap(r, network, seen) for network, seen in networks for r in routes if _meet(r, network)]
+    if sure:
+        return sure
+    return [
+        Overlap(
+            r, r if r.prefixlen >= space.prefixlen else space, "private address space, where a LAN may be"
+        )
+        for r in routes
+        for space in PRIVATE
+        if _meet(r, space) and r.prefixlen < r.max_prefixlen
+    ]
+
+
+def _meet(one: IPNetwork, other: IPNetwork) -> bool:
+    return one.version == other.version and one.overlaps(other)

@@ -1,0 +1,170 @@
+"""Which rules and routes are wanted, and what changes lead there. No kernel in here."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+
+from entrypoint.detect import ContainerNetwork
+from entrypoint.network import MAIN_TABLE, PROTOCOL, IPAddress, IPNetwork, Route, Rule, Snapshot
+
+IPV6 = 6
+"""The family's name."""
+BOOT_PROTOCOL = 3
+"""RTPROT_BOOT of linux/rtnetlink.h: what Docker and iproute2 leave on a route without a word."""
+ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+NO_SOURCE = {4: ip_network("0.0.0.0/32"), 6: ip_network("::/128")}
+"""Matches a packet whose source the kernel has yet to choose: a connection opened from inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step, printed as the iproute2 line that would do the same."""
+
+    verb: str
+    """add, replace or del."""
+    item: Rule | Route
+
+    def __str__(self) -> str:
+        of = self.item.source if isinstance(self.item, Rule) else self.item.destination
+        kind = "rule" if isinstance(self.item, Rule) else "route"
+        return f"ip {'-6 ' if of.version == IPV6 else ''}{kind} {self.verb} {self.item}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The rules and routes that must stand, in the order in which they can be made."""
+
+    routes: tuple[Route, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+
+def assign_tables(
+    networks: Iterable[ContainerNetwork], held: Mapping[str, int], first_table: int
+) -> dict[str, int]:
+    """Give each interface a table: the one that it holds, else the lowest that is free."""
+    names = list(dict.fromkeys(network.link for network in networks))
+    tables = {name: held[name] for name in names if name in held}
+    for name in names:
+        if name not in tables:
+            tables[name] = next(
+                table
+                for table in range(first_table, first_table + len(names))
+                if table not in tables.values()
+            )
+    return tables
+
+
+def wanted(
+    networks: Iterable[ContainerNetwork],
+    tables: Mapping[str, int],
+    priority: int,
+    lan_networks: Iterable[IPNetwork] = (),
+) -> Wanted:
+    """Say which rules and routes keep replies of these networks on their side.
+
+    The connected route is as needed as the default: without it, neighbours in the same network are
+    reached by the gateway, and a pushed route narrower than the network captures them.
+    """
+    connected: dict[Route, None] = {}
+    defaults: dict[tuple[str, int], Route] = {}
+    rules: dict[Rule, None] = {}
+    serving = list(networks)
+    for network in serving:
+        table = tables[network.link]
+        rules[Rule(network.network, table, priority)] = None
+        # On a link that is down the kernel takes no route; its event brings us back here.
+        if network.up:
+            connected[Route(network.network, network.link, table)] = None
+    for network in serving:
+        if network.up and network.exit:
+            table, gateway = tables[network.link], network.exit.gateway
+            reached = any(
+                route.table == table and gateway in route.destination for route in connected if gateway
+            )
+            default = Route(
+                ANYWHERE[network.interface.version],
+                network.link,
+                table,
+                gateway,
+                onlink=gateway is not None and not gateway.is_link_local and not reached,
+            )
+            defaults.setdefault((network.link, network.interface.version), default)
+    for lan in lan_networks:
+        way_out = next((n for n in serving if n.exit and n.interface.version == lan.version), None)
+        if way_out:
+            rules[Rule(NO_SOURCE[lan.version], tables[way_out.link], priority, lan)] = None
+    return Wanted((*connected, *defaults.values()), tuple(rules))
+
+
+def changes(want: Wanted, snapshot: Snapshot) -> list[Change]:
+    """Lead from what is seen to what is wanted: add before delete, and touch only what is ours.
+
+    What stands already counts, whoever made it.
+    """
+    want_routes, want_rules = set(want.routes), set(want.rules)
+    seen_routes, seen_rules = set(snapshot.routes), set(snapshot.rules)
+    our_routes = [route for route in snapshot.routes if route.protocol == PROTOCOL]
+    # A second route to one destination in one table is refused, so another way is set in place.
+    taken = {(route.destination, route.table) for route in our_routes}
+    replaced = set()
+    steps = []
+    for route in want.routes:
+        if route not in seen_routes:
+            place = route.destination, route.table
+            steps.append(Change("replace" if place in taken else "add", route))
+            replaced.add(place)
+    steps += [Change("add", rule) for rule in want.rules if rule not in seen_rules]
+    steps += [
+        Change("del", rule) for rule in snapshot.rules if rule.protocol == PROTOCOL and rule not in want_rules
+    ]
+    gone = [
+        route
+        for route in our_routes
+        if route not in want_routes and (route.destination, route.table) not in replaced
+    ]
+    # The default goes before the connected route that leads to its gateway.
+    steps += [Change("del", route) for route in sorted(gone, key=lambda route: route.gateway is None)]
+    return steps
+
+
+def main_routes(snapshot: Snapshot) -> tuple[Route, ...]:
+    """Return the main table's routes by container links: what a client may take away or leave behind."""
+    return tuple(route for route in snapshot.routes if route.table == MAIN_TABLE)
+
+
+def restored(before: Collection[Route], servers: Collection[IPAddress], snapshot: Snapshot) -> list[Change]:
+    """Lead the main table back to what it was before the client, which is dead by now.
+
+    A default route that is gone comes back; a host route to one of the client's servers goes.
+    """
+    now = main_routes(snapshot)
+    with_default = {route.destination for route in now if route.is_default}
+    up = {link.name for link in snapshot.links if link.up}
+    steps = [
+        Change("add", route)
+        for route in before
+        if route.is_default and route.destination not in with_default and route.link in up
+    ]
+    steps += [Change("del", route) for route in now if route not in before and _leads_to(route, servers)]
+    return steps
+
+
+def _leads_to(route: Route, servers: Collection[IPAddress]) -> bool:
+    """Tell whether a client made this route so that its own packets reach its server."""
+    alone = route.destination.prefixlen == route.destination.max_prefixlen
+    return alone and route.gateway is not None and route.destination.network_address in servers
+
+
+def adopted(snapshot: Snapshot, servers: Collection[IPAddress]) -> tuple[Route, ...]:
+    """Return the main table's routes as they were before a killed run's client.
+
+    That is what is there, less the host routes to its servers, and the defaults that it took away: the
+    tables of that run still know them.
+    """
+    now = tuple(route for route in main_routes(snapshot) if not _leads_to(route, servers))
+    with_default = {route.destination for route in now if route.is_default}
+    return now + tuple(
+        replace(route, table=MAIN_TABLE, protocol=BOOT_PROTOCOL)
+        for route in snapshot.routes
+        if route.protocol == PROTOCOL and route.is_default and route.destination not in with_default
+    )

@@ -1,0 +1,167 @@
+"""`sidegate run`: wires settings, kernel, client and health together, and takes them apart again."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Iterator
+from pathlib import Path
+
+from entrypoint import machine
+from entrypoint.clients import choose
+from entrypoint.faults import BadSettings
+from entrypoint.gather import gather
+from entrypoint.network import IPAddress, Link
+from entrypoint.overlap import Overlap, in_use, overlaps
+from entrypoint.reconcile import Reconciler
+from entrypoint.rtnl import Rtnl
+from entrypoint.settings import Settings
+from entrypoint.supervisor import Supervisor
+from healthcheck import ask
+from healthcheck.facts import Facts
+from healthcheck.server import listen, serve
+from healthcheck.verdict import verdict
+
+log = logging.getLogger(__name__)
+
+OVERLAPS_TOLD = 3
+"""The log's one line names so many; /status has them all."""
+ASKED_MAX = 8
+"""Of so many overlaps the kernel is asked which way replies leave, at each pass."""
+
+
+async def run(settings: Settings, warnings: list[str]) -> None:
+    """Serve until SIGTERM or SIGINT; raises BadSettings or MissingPrivilege, and then leaves nothing."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for warning in warnings:
+        log.warning("%s", warning)
+    run_dir = machine.run_dir()
+    client = choose.create(settings, run_dir, ipv6=machine.has_ipv6())
+    for note in client.notes:
+        log.info("%s", note)
+    machine.check_privileges(client.device)
+    with _endpoint(settings, run_dir) as endpoint:
+        async with Rtnl() as rtnl:
+            reconciler = Reconciler(rtnl, settings)
+            supervisor = Supervisor(client, reconciler, settings, run_dir)
+            await _Run(settings, rtnl, reconciler, supervisor).live(endpoint, stop)
+
+
+class _Run:
+    def __init__(
+        self, settings: Settings, rtnl: Rtnl, reconciler: Reconciler, supervisor: Supervisor
+    ) -> None:
+        self._settings = settings
+        self._rtnl = rtnl
+        self._reconciler = reconciler
+        self._supervisor = supervisor
+        self._overlaps: list[Overlap] = []
+        self._came_up = asyncio.Event()
+        reconciler.changed = supervisor.kernel_changed
+        supervisor.came_up = self._came_up.set
+
+    async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
+        """Rule and table first, then the client, then health; the other way round at the stop."""
+        reconciler, supervisor = self._reconciler, self._supervisor
+        beside: set[asyncio.Task[None]] = set()
+        try:
+            await supervisor.take_over()
+            await reconciler.begin(supervisor.servers)
+            client = asyncio.create_task(supervisor.run())
+            parts: list[Awaitable[None]] = [reconciler.keep(), self._tell(), self._serve(endpoint)]
+            beside = {asyncio.ensure_future(part) for part in parts}
+            stopped = asyncio.ensure_future(stop.wait())
+            ended, _ = await asyncio.wait({stopped, client, *beside}, return_when=asyncio.FIRST_COMPLETED)
+            log.info("stopping")
+            supervisor.stop()
+            await client
+            for part in ended & beside:
+                part.result()  # none of them ends by itself but by a fault of ours
+        finally:
+            supervisor.stop()
+            await _end(beside)
+            await reconciler.remove()
+        supervisor.stopped()
+        log.info("stopped: no rule, route or process of ours is left")
+
+    async def _serve(self, endpoint: socket.socket | None) -> None:
+        # The server's import takes longer than all else at the start; the client need not wait for it.
+        await self._supervisor.began.wait()
+        if endpoint:
+            await serve(endpoint, self._facts)
+        else:
+            await asyncio.Event().wait()
+
+    def _facts(self) -> Facts:
+        return gather(self._supervisor, self._reconciler, self._overlaps)
+
+    async def _tell(self) -> None:
+        """Say once for each tunnel that came up what it covers, and how things stand."""
+        while True:
+            await self._came_up.wait()
+            self._came_up.clear()
+            if tunnel := self._supervisor.tunnel:
+                link, addresses = tunnel
+                log.info("up: %s %s", link.name, " ".join(str(address) for address in addresses))
+                await self._find_overlaps(link)
+                found = verdict(self._facts())
+                log.log(logging.INFO if found.ready else logging.WARNING, "%s", found.reason)
+
+    async def _find_overlaps(self, tunnel: Link) -> None:
+        view, server = self._reconciler.view, self._supervisor.report.server
+        peers = machine.tcp_peers(network.interface.ip for network in view.networks)
+        outside = {peer for peer in peers if not any(peer in network.network for network in view.networks)}
+        self._overlaps = overlaps(
+            await self._rtnl.routes_by(tunnel),
+            [interface.network for interface in view.snapshot.addresses_of(tunnel)],
+            in_use(view.networks, self._settings.lan_networks or (), outside - {server}),
+        )
+        if self._overlaps:
+            told = "; ".join(str(overlap) for overlap in self._overlaps[:OVERLAPS_TOLD])
+            more = len(self._overlaps) - OVERLAPS_TOLD
+            kept = ", ".join(f"{n.link} via {n.exit}" for n in view.networks if n.exit)
+            log.info(
+                "overlap on %s: %s%s; replies are kept on the gateway: %s",
+                *(tunnel.name, told, f" and {more} more" if more > 0 else "", kept),
+            )
+        self._reconciler.asked = tuple(_inside(overlap) for overlap in self._overlaps[:ASKED_MAX])
+        await self._reconciler.reconcile()
+
+
+def _inside(overlap: Overlap) -> IPAddress:
+    """Return an address that both the route and the network hold."""
+    narrow = max(overlap.route, overlap.network, key=lambda network: network.prefixlen)
+    return narrow[-1] if narrow.num_addresses == 1 else narrow[1]
+
+
+@contextlib.contextmanager
+def _endpoint(settings: Settings, run_dir: Path) -> Iterator[socket.socket | None]:
+    """Take the port before anything else changes, and note for our own commands where that is."""
+    named = run_dir / ask.ENDPOINT_FILE
+    sock, text = None, ask.OFF
+    if settings.health_listen:
+        host, port = settings.health_listen
+        text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            sock = listen(host, port)
+        except OSError as error:
+            raise BadSettings(
+                f"cannot listen on HEALTH_LISTEN={text}: saw {error.strerror}; take a port and an address "
+                "that are free in this network namespace, or `off`"
+            ) from None
+    named.write_text(text + "\n")
+    try:
+        yield sock
+    finally:
+        named.unlink(missing_ok=True)
+        if sock:
+            sock.close()
+
+
+async def _end(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,331 @@
+"""The table of settings, and how the environment becomes `Settings`.
+
+One table makes the parser, the reference in the README and the texts of the errors. A value comes from
+the environment, else from the dotenv file that `ENV_FILE` names; `NAME_FILE` holds the value of `NAME`.
+"""
+
+import difflib
+import io
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from entrypoint import parse
+from entrypoint.faults import BadSettings
+from entrypoint.network import IPAddress, IPNetwork
+from entrypoint.parse import Parser
+
+CONFIG_FOLDER = Path("/vpn")
+"""Where VPN_CONFIG=auto looks."""
+FILE_SUFFIX = "_FILE"
+SHOWN_MAX = 60
+"""Characters of a value that an error shows."""
+VALUE_MAX_BYTES = 64 * 1024
+"""The most that a NAME_FILE may hold: a certificate chain fits, a wrong path to a disk does not."""
+
+# Kubernetes sets NAME_SERVICE_HOST, NAME_PORT_80_TCP and so on for each service of the name space:
+# a service called "vpn" is no typo.
+_SERVICE_LINK = re.compile(r".*_(SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP|SCTP).*)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that is never shown; what stands in a file is read anew at each use."""
+
+    name: str
+    value: str | None = None
+    file: Path | None = None
+
+    def reveal(self) -> str:
+        """Return the secret; raises BadSettings where its file is gone, empty or no text."""
+        if self.file is None:
+            return self.value or ""
+        return read_value(self.name, self.file)
+
+    def __repr__(self) -> str:
+        return f"Secret({self.name})"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table."""
+
+    name: str
+    default: str
+    parser: Parser[Any]
+    help: str
+    unit: str
+    secret: bool
+    built: Callable[[Any], bool]
+
+    def parse(self, value: str) -> Any:
+        """Turn the text into its value; raises ValueError that names setting, value and fix."""
+        shown = self.name if self.secret else f"{self.name}={_shown(value)}"
+        try:
+            parsed = self.parser(value)
+        except ValueError as error:
+            raise ValueError(f"{shown} {error}") from None
+        if not self.built(parsed):
+            raise ValueError(f"{shown} is not built yet; leave {self.name} out")
+        return parsed
+
+
+def _always(_value: object) -> bool:
+    return True
+
+
+def _not_yet(_value: object) -> bool:
+    return False
+
+
+def _only(*values: object) -> Callable[[object], bool]:
+    return lambda value: value in values
+
+
+def _setting(
+    default: str,
+    parser: Parser[Any],
+    help_text: str,
+    *,
+    unit: str = "",
+    secret: bool = False,
+    built: Callable[[Any], bool] = _always,
+) -> Any:
+    return field(metadata={"row": (default, parser, help_text, unit, secret, built)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, parsed; a setting without a default is None until it is set."""
+
+    vpn_client: str = _setting(
+        "auto",
+        parse.choice("auto", "openvpn", "wireguard", "openconnect", "command", "none"),
+        "`openvpn`, `wireguard`, `openconnect`, `command`, `none`; `auto`: by the configuration found",
+        built=_only("auto", "openvpn"),
+    )
+    vpn_config: Path | None = _setting(
+        "auto",
+        parse.auto_or(parse.path),
+        f"the client's configuration; `auto`: the only `*.ovpn` or `*.conf` in `{CONFIG_FOLDER}`",
+    )
+    vpn_server: str | None = _setting("", parse.text, "openconnect: the server's address", built=_not_yet)
+    vpn_protocol: str = _setting(
+        "anyconnect",
+        parse.choice("anyconnect", "gp", "pulse", "nc", "f5", "fortinet", "array"),
+        "openconnect: `anyconnect`, `gp`, `pulse`, `nc`, `f5`, `fortinet`, `array`",
+        built=_only("anyconnect"),
+    )
+    vpn_username: Secret | None = _setting("", parse.text, "user name for the VPN", secret=True)
+    vpn_password: Secret | None = _setting("", parse.text, "its password", secret=True)
+    vpn_totp_secret: Secret | None = _setting(
+        "", parse.text, "the secret of its one-time codes", secret=True, built=_not_yet
+    )
+    vpn_args: tuple[str, ...] | None = _setting(
+        "", parse.words, "more arguments for the client, quoted as in a shell"
+    )
+    vpn_command: tuple[str, ...] | None = _setting(
+        "", parse.words, "`command`: what starts a vendor's client (it may stay or daemonise)", built=_not_yet
+    )
+    vpn_stop_command: tuple[str, ...] | None = _setting(
+        "", parse.words, "`command`: what stops it", built=_not_yet
+    )
+    vpn_interface: str | None = _setting(
+        "auto", parse.auto_or(parse.link_name), "the tunnel's name; `auto`: the tunnel link that appears"
+    )
+    vpn_up_timeout: float = _setting("60s", parse.duration, "how long one attempt may take", unit="duration")
+    vpn_dns: str | tuple[IPAddress, ...] = _setting(
+        "keep",
+        parse.dns,
+        "`keep` the resolver, `vpn` for what the tunnel brings, or addresses",
+        built=_only("keep"),
+    )
+    restart_delay_max: float = _setting(
+        "60s",
+        parse.duration,
+        "the longest wait between two attempts; the first restart is immediate",
+        unit="duration",
+    )
+    lan_networks: tuple[IPNetwork, ...] | None = _setting(
+        "",
+        parse.networks,
+        "networks that connections opened from inside also reach by the Docker gateway",
+        unit="CIDRs",
+    )
+    gateways: tuple[tuple[str, IPAddress], ...] | None = _setting(
+        "", parse.gateways, "gateways where none can be detected, like `eth1=172.31.0.1`"
+    )
+    udp_reply_ports: tuple[range, ...] | None = _setting(
+        "",
+        parse.ports,
+        "ports, ranges or `all`: UDP services on wildcard sockets that must answer both ways",
+        unit="ports",
+        built=_not_yet,
+    )
+    kill_switch: str = _setting(
+        "off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel", built=_only("off")
+    )
+    rule_priority: int = _setting("90", parse.number(1, parse.RULE_PRIORITY_LAST), "our rules' priority")
+    route_table: int = _setting(
+        "7100", parse.first_table, "our first routing table; one per container interface"
+    )
+    health_listen: tuple[str, int] | None = _setting(
+        "127.0.0.1:9797", parse.listen, "where the health endpoint listens, or `off`", unit="address:port"
+    )
+    health_target: str | None = _setting(
+        "", parse.text, "`host:port` (TCP) or `host` (ICMP), asked through the tunnel", built=_not_yet
+    )
+    health_interval: float = _setting(
+        "30s", parse.duration, "how often it is asked", unit="duration", built=_only(30.0)
+    )
+    on_up: tuple[str, ...] | None = _setting(
+        "", parse.words, "command run when the tunnel comes up", built=_not_yet
+    )
+    on_down: tuple[str, ...] | None = _setting(
+        "", parse.words, "command run when it goes down", built=_not_yet
+    )
+    log_level: str = _setting(
+        "info", parse.choice("debug", "info", "warning", "error"), "`debug`, `info`, `warning`, `error`"
+    )
+    log_format: str = _setting("text", parse.choice("text", "json"), "`text` or `json`")
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every secret that is set."""
+        return tuple(value for row in TABLE if isinstance(value := getattr(self, row.name.lower()), Secret))
+
+
+def _row(declared: Field[Any]) -> Setting:
+    return Setting(declared.name.upper(), *declared.metadata["row"])
+
+
+TABLE: tuple[Setting, ...] = tuple(_row(declared) for declared in fields(Settings))
+"""Every setting, in the order of the documents."""
+
+
+def load(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """Read the settings; returns them with warnings about names that look like typos.
+
+    Raises BadSettings with every fault at once.
+    """
+    faults: list[str] = []
+    given = {name: value for name, value in environ.items() if value}
+    # A name that the environment sets in either way silences both ways in the file.
+    spoken = {name.removesuffix(FILE_SUFFIX) for name in given}
+    given |= {
+        name: value
+        for name, value in _env_file(given, faults).items()
+        if value and name.removesuffix(FILE_SUFFIX) not in spoken
+    }
+    values: dict[str, Any] = {}
+    for row in TABLE:
+        try:
+            values[row.name.lower()] = _value(row, given)
+        except ValueError as error:
+            faults.append(str(error))
+        except BadSettings as fault:
+            faults.extend(fault.texts)
+    if faults:
+        raise BadSettings(*faults)
+    return Settings(**values), _warnings(given)
+
+
+def markdown_table() -> str:
+    """Return the reference of the settings, as it stands in the README."""
+    lines = ["| name | default | unit | meaning |", "| --- | --- | --- | --- |"]
+    for row in TABLE:
+        default = f"`{row.default}`" if row.default else "–"  # noqa: RUF001 - a dash for "none"
+        later = (
+            ""
+            if row.built is _always
+            else " " + ("(not built yet)" if row.built is _not_yet else "(in part)")
+        )
+        lines.append(f"| `{row.name}` | {default} | {row.unit or '–'} | {row.help}{later} |")  # noqa: RUF001 - as above
+    return "\n".join(lines) + "\n"
+
+
+def _value(row: Setting, given: Mapping[str, str]) -> Any:
+    name_file = row.name + FILE_SUFFIX
+    value, file = given.get(row.name), given.get(name_file)
+    if value is not None and file is not None:
+        raise ValueError(f"{row.name} and {name_file} are both set; leave one of them")
+    held_by: Path | None = None
+    if file is not None:
+        held_by = Setting(name_file, "", parse.path, "", "", secret=False, built=_always).parse(file)
+        value = read_value(row.name, held_by)
+    elif value is None:
+        value = row.default
+    if not value:
+        return None
+    parsed = row.parse(value)
+    if not row.secret:
+        return parsed
+    return Secret(row.name, file=held_by) if held_by else Secret(row.name, value=parsed)
+
+
+def read_value(name: str, file: Path) -> str:
+    """Read what a NAME_FILE holds, less the line end; raises BadSettings that names it and the cause."""
+    wrong = f"cannot read {name}{FILE_SUFFIX}={file}"
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(VALUE_MAX_BYTES + 1)
+    except OSError as error:
+        raise BadSettings(f"{wrong}: {error.strerror}; mount the file there, readable for root") from None
+    if len(content) > VALUE_MAX_BYTES:
+        raise BadSettings(
+            f"{wrong}: it holds more than {VALUE_MAX_BYTES} bytes; name the file that holds the value alone"
+        )
+    try:
+        value = content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise BadSettings(f"{wrong}: it holds no UTF-8 text; write the value alone into it") from None
+    if not value:
+        raise BadSettings(f"{wrong}: it is empty; write the value into it, or leave {name}{FILE_SUFFIX} out")
+    return value
+
+
+def _env_file(given: Mapping[str, str], faults: list[str]) -> dict[str, str | None]:
+    if "ENV_FILE" not in given:
+        return {}
+    from dotenv import dotenv_values  # noqa: PLC0415 - 15 ms of start-up that only those pay who use it
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - as above
+
+    wrong = f"cannot read ENV_FILE={given['ENV_FILE']}"
+    try:
+        content = Path(given["ENV_FILE"]).read_text(encoding="utf-8")
+    except OSError as error:
+        faults.append(f"{wrong}: {error.strerror}; mount the file there, readable for root")
+        return {}
+    except (UnicodeDecodeError, ValueError):
+        faults.append(f"{wrong}: it holds no UTF-8 text; write NAME=value lines")
+        return {}
+    # dotenv_values() only warns of what it cannot read.
+    broken = [str(line.original.line) for line in parse_stream(io.StringIO(content)) if line.error]
+    if broken:
+        where = ", ".join(broken)
+        faults.append(
+            f"{wrong}: no NAME=value in line {where}; close the quotes, or write # before a comment"
+        )
+    return dotenv_values(stream=io.StringIO(content), interpolate=False)
+
+
+def _warnings(given: Mapping[str, str]) -> list[str]:
+    known = [row.name for row in TABLE]
+    ours = {*known, *(name + FILE_SUFFIX for name in known), "ENV_FILE"}
+    beginnings = tuple({name.split("_")[0] + "_" for name in known})
+    return [
+        f"{name} is no setting of ours and is ignored; did you mean {_nearest(name, known)}?"
+        for name in sorted(given.keys() - ours)
+        if name.startswith(beginnings) and not _SERVICE_LINK.fullmatch(name)
+    ]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    return difflib.get_close_matches(name.removesuffix(FILE_SUFFIX), known, n=1, cutoff=0.0)[0]
+
+
+def _shown(value: str) -> str:
+    """Show a value in one line of bounded length."""
+    return repr(value if len(value) <= SHOWN_MAX else value[:SHOWN_MAX] + "…")

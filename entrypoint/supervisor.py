@@ -1,0 +1,252 @@
+"""The client's life: started, awaited, watched, restarted with a back-off, stopped."""
+
+import asyncio
+import contextlib
+import enum
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from entrypoint import leftovers
+from entrypoint.clients.base import Client, Report
+from entrypoint.detect import tunnels
+from entrypoint.faults import BadSettings
+from entrypoint.network import IPAddress, IPInterface, Link
+from entrypoint.processes import Tree, end_tree
+from entrypoint.reconcile import Reconciler
+from entrypoint.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY_SECONDS = 1.0
+"""The second restart waits so long, each further one twice as long as the one before."""
+STEADY_SECONDS = 10.0
+"""A tunnel that held so long was a success: the next restart is immediate again."""
+
+
+class State(enum.StrEnum):
+    """Where the client's life stands."""
+
+    STARTING = enum.auto()
+    CONNECTING = enum.auto()
+    UP = enum.auto()
+    RECONNECTING = enum.auto()
+    FAILED = enum.auto()
+    STOPPING = enum.auto()
+    STOPPED = enum.auto()
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.STARTING: frozenset({State.CONNECTING, State.STOPPING}),
+    State.CONNECTING: frozenset({State.UP, State.FAILED, State.STOPPING}),
+    State.UP: frozenset({State.RECONNECTING, State.STOPPING}),
+    # A tunnel that was up is made again, by the client alone or by our immediate restart.
+    State.RECONNECTING: frozenset({State.UP, State.FAILED, State.STOPPING}),
+    # The last attempt came to nothing; the back-off runs.
+    State.FAILED: frozenset({State.CONNECTING, State.STOPPING}),
+    State.STOPPING: frozenset({State.STOPPED}),
+    State.STOPPED: frozenset(),
+}
+
+
+def restart_delay(failures: int, longest: float, *, rejected: bool) -> float:
+    """Return the seconds to wait after so many failures in a row (one or more).
+
+    The first restart is immediate, unless the server refused the credentials: some lock an account after
+    a few tries.
+    """
+    step = failures - 1 + rejected
+    if not step:
+        return 0.0
+    # Bounded, as 2.0 to the power of days of failures is no float any more.
+    return min(FIRST_DELAY_SECONDS * 2.0 ** min(step - 1, 32), longest)
+
+
+class Supervisor:
+    """Keeps one client running; the process never ends because the client did."""
+
+    def __init__(self, client: Client, reconciler: Reconciler, settings: Settings, run_dir: Path) -> None:
+        self.client = client
+        self.state = State.STARTING
+        self.since = time.time()
+        """Unix time in seconds at which the state began."""
+        self.report = Report()
+        self.failure: str | None = None
+        """Why the last attempt failed; None once the tunnel is up."""
+        self.restarts = 0
+        self.next_attempt: float | None = None
+        """Unix time in seconds of the next attempt, while the back-off runs."""
+        self.tunnel: tuple[Link, tuple[IPInterface, ...]] | None = None
+        """The tunnel as the kernel last showed it."""
+        self.tree: Tree | None = None
+        self.began = asyncio.Event()
+        """Set once the first client was started."""
+        self.came_up: Callable[[], None] = lambda: None
+        """Called each time the tunnel has come up."""
+        self._reconciler = reconciler
+        self._settings = settings
+        self._run_dir = run_dir
+        self._changed = asyncio.Event()
+        self._stop = asyncio.Event()
+        self.servers: set[IPAddress] = set()
+        """Every server address that the client told, and those of a killed run."""
+        self._strangers: frozenset[int] = frozenset()
+        """Tunnel links that were there before the client, by index."""
+        self._failures = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the client's process runs."""
+        return self.tree is not None and self.tree.alive
+
+    def kernel_changed(self) -> None:
+        """Look for the tunnel again; called after each pass of the reconciler."""
+        self.tunnel = self._find_tunnel()
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Begin the stop; `run` returns once the client is gone."""
+        self._stop.set()
+        self._changed.set()
+
+    async def take_over(self) -> None:
+        """End what a killed run left behind, before the first attempt."""
+        process, self.servers = leftovers.find(self._run_dir)
+        if process:
+            log.info("ending process %d, the client of an earlier run that was killed", process.pid)
+            await end_tree(process.pid)
+
+    async def run(self) -> None:
+        """Make attempt after attempt until `stop`; returns when all that the client did is undone."""
+        while not self._stop.is_set():
+            await self._reconciler.restore(self.servers)
+            failure = await self._attempt()
+            if self._stop.is_set():
+                break
+            self._failures += 1
+            self.failure = failure
+            delay = restart_delay(
+                self._failures, self._settings.restart_delay_max, rejected=self.report.rejected
+            )
+            when = f"in {delay:g} s" if delay else "now"
+            log.warning("%s %s; next attempt %s", self.client.name, failure, when)
+            await self._back_off(delay)
+            self.restarts += 1
+        self._enter(State.STOPPING)
+        await self._reconciler.restore(self.servers)
+        leftovers.forget(self._run_dir)
+
+    def stopped(self) -> None:
+        """Note that nothing of ours is left."""
+        self._enter(State.STOPPED)
+
+    async def _attempt(self) -> str:
+        """Start the client and live with it to its end; returns why it ended."""
+        if self.state is not State.RECONNECTING:
+            self._enter(State.CONNECTING)
+        self.report = Report()
+        links = self._reconciler.view.snapshot.links
+        self._strangers = frozenset(link.index for link in links if link.is_tunnel)
+        came_up_at: float | None = None
+        try:
+            launch = await self.client.open(self._take_report)
+            self.tree = await Tree.start(launch, lambda line: log.info("%s: %s", self.client.name, line))
+            self.tree.ended.add_done_callback(lambda _: self._changed.set())
+            leftovers.remember(self._run_dir, self.tree.pid, self.servers)
+            self.began.set()
+            while (why := await self._until_up(self.tree)) is None:
+                came_up_at = came_up_at or time.monotonic()
+                why = await self._while_up(self.tree)
+                if why is not None:
+                    break
+        except BadSettings as fault:
+            # A secret's file that is gone or wrong: nothing that a quick retry would mend.
+            self.report = Report(failure="; ".join(fault.texts), rejected=True)
+            why = ""
+        except OSError as error:
+            why = f"cannot be started: {error.strerror}"
+        finally:
+            self.began.set()
+            if self.tree:
+                await self.tree.stop()
+            await self.client.close()
+        if came_up_at and time.monotonic() - came_up_at >= STEADY_SECONDS:
+            self._failures = 0
+        return self.report.failure or why
+
+    async def _until_up(self, tree: Tree) -> str | None:
+        """Wait for the tunnel; returns None when it is up, else why it will not come."""
+        limit = self._settings.vpn_up_timeout
+        try:
+            async with asyncio.timeout(limit):
+                while True:
+                    while not (self.report.connected and self.tunnel):
+                        if why := await self._next_change(tree):
+                            return why
+                    # Health must not say "ready" before the kernel was asked about replies.
+                    await self._reconciler.reconcile()
+                    if self.report.connected and self.tunnel:
+                        break
+        except TimeoutError:
+            stands = f" (it says: {self.report.detail})" if self.report.detail else ""
+            return f"brought up no tunnel within {limit:g} s{stands}; see its log lines above"
+        self.failure = None
+        self._enter(State.UP)
+        self.came_up()
+        return None
+
+    async def _while_up(self, tree: Tree) -> str | None:
+        """Watch the tunnel; returns None once the client mends it itself, else why it is gone."""
+        why = None
+        while self.report.connected and self.tunnel and why is None:
+            why = await self._next_change(tree)
+        if self._stop.is_set():
+            return why
+        self._enter(State.RECONNECTING)
+        if why is None and self.tunnel is None and not await self.client.mends_itself():
+            why = "lost its tunnel and does not know it"
+        return why
+
+    async def _next_change(self, tree: Tree) -> str | None:
+        """Wait for news of client, kernel or user; a text says that the attempt is over."""
+        self._changed.clear()
+        if self._stop.is_set():
+            return "is being stopped"
+        if not tree.alive:
+            return tree.how_it_ended()
+        await self._changed.wait()
+        return None
+
+    async def _back_off(self, delay: float) -> None:
+        if self.state is State.UP:
+            self._enter(State.RECONNECTING)
+        if delay:
+            self._enter(State.FAILED)
+            self.next_attempt = time.time() + delay
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), delay)
+            self.next_attempt = None
+
+    def _take_report(self, report: Report) -> None:
+        self.report = report
+        if report.server and report.server not in self.servers and self.tree:
+            self.servers.add(report.server)
+            leftovers.remember(self._run_dir, self.tree.pid, self.servers)
+        self.tunnel = self._find_tunnel()
+        self._changed.set()
+
+    def _find_tunnel(self) -> tuple[Link, tuple[IPInterface, ...]] | None:
+        name = self._settings.vpn_interface or self.report.interface
+        for link, addresses in tunnels(self._reconciler.view.snapshot):
+            if link.name == name if name else link.index not in self._strangers:
+                return link, addresses
+        return None
+
+    def _enter(self, state: State) -> None:
+        if state is self.state:
+            return
+        if state not in TRANSITIONS[self.state]:
+            raise RuntimeError(f"client {self.client.name} cannot go from {self.state} to {state}")
+        log.debug("%s: %s -> %s", self.client.name, self.state, state)
+        self.state, self.since = state, time.time()
