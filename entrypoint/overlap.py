@@ -60,9 +60,7 @@ def overlaps(
     if sure:
         return sure
     return [
-        Overlap(
-            r, r if r.prefixlen >= space.prefixlen else space, "private address space, where a LAN may be"
-        )
+        Overlap(r, r if r.prefixlen >= space.prefixlen else space, MAY_BE)
         for r in routes
         for space in PRIVATE
         if _meet(r, space) and r.prefixlen < r.max_prefixlen

@@ -24,6 +24,11 @@ class Change:
     """add, replace or del."""
     item: Rule | Route
 
+    @property
+    def sets_default(self) -> bool:
+        """Whether it makes a default route that was not there."""
+        return self.verb == "add" and isinstance(self.item, Route) and self.item.is_default
+
     def __str__(self) -> str:
         of = self.item.source if isinstance(self.item, Rule) else self.item.destination
         kind = "rule" if isinstance(self.item, Rule) else "route"

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 from entrypoint import policy
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 SOMEWHERE = {4: ip_address("192.0.2.1"), 6: ip_address("2001:db8::1")}
 """Off every link: addresses kept for documentation (RFC 5737, RFC 3849). Nothing is sent to them."""
+READ_AGAIN_SECONDS = 1.0
+"""After a storm in which the kernel could not be read."""
 PASSES_MAX = 5
 """A pass whose changes do not last is given up after so many; the next event tries again."""
 
@@ -114,12 +116,26 @@ class Reconciler:
         await asyncio.shield(asyncio.ensure_future(self._reconcile()))
 
     async def _reconcile(self) -> None:
+        try:
+            await self._make_passes()
+        except OSError as error:
+            self.view = replace(self.view, problem=str(error.strerror))
+            asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)
+        if self.view.problem:
+            self._tell(self.view.problem)
+        self.changed()
+
+    async def _make_passes(self) -> None:
         async with self._pass:
             problem = None
             for _ in range(PASSES_MAX):
                 steps, view = await self.plan()
                 self._remember(view)
                 problem = await self._apply(steps)
+                if self._began and any(step.sets_default for step in steps):
+                    # A link that went down and up lost the main table's default route with ours, and the
+                    # client cannot reach its server without it.
+                    await self._apply(policy.restored(self._before, (), view.snapshot))
                 if not steps or problem:
                     break
             else:
@@ -127,10 +143,7 @@ class Reconciler:
                     f"rules and routes do not last: something removes them ({steps[0]} was undone again)"
                 )
             replies = await self._replies(view)
-            self.view = View(view.snapshot, view.networks, view.tables, replies, problem)
-        if problem:
-            self._tell(problem)
-        self.changed()
+            self.view = replace(view, replies=replies, problem=problem)
 
     async def restore(self, servers: Collection[IPAddress]) -> None:
         """Put the main table back as it was before the client, which has ended."""

@@ -8,10 +8,10 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from ipaddress import ip_address, ip_interface, ip_network
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 # pyroute2.minimal is the library without NDB, sqlite and the rest: a third less to load.
 from pyroute2.minimal import AsyncIPRoute, NetlinkDumpInterrupted, NetlinkError
@@ -20,7 +20,7 @@ from pyroute2.netlink.rtnl import RTM_GETROUTE
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from entrypoint.faults import MissingPrivilege
-from entrypoint.network import Address, IPAddress, IPNetwork, Link, Path, Route, Rule, Snapshot
+from entrypoint.network import MAIN_TABLE, Address, IPAddress, IPNetwork, Link, Path, Route, Rule, Snapshot
 from entrypoint.policy import Change
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,8 @@ _GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
 _NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
 
 
+T = TypeVar("T")
+
 READS_MAX = 20
 """A dump that changes interrupt again and again is read anew so often, each a few milliseconds."""
 
@@ -70,19 +72,31 @@ class Rtnl:
         self._netlink.close()
 
     async def snapshot(self) -> Snapshot:
-        """Read what concerns us: links, addresses, our kind of rules, routes by container links."""
+        """Read what concerns us: links, addresses, our kind of rules, routes by container links.
+
+        Raises OSError where changes interrupt every try.
+        """
+        return await self._whole(self._read)
+
+    async def routes_by(self, link: Link) -> tuple[Route, ...]:
+        """Read the unicast routes that leave by a link, of all tables; raises OSError as `snapshot`."""
+
+        async def read() -> tuple[Route, ...]:
+            return tuple([route async for route in self._routes(link.index, {link.index: link.name})])
+
+        return await self._whole(read)
+
+    async def _whole(self, read: Callable[[], Awaitable[T]]) -> T:
         async with self._lock:
             for _ in range(READS_MAX):
                 try:
-                    return await self._read()
+                    return await read()
                 except NetlinkDumpInterrupted:
-                    # Changed while it was read (NLM_F_DUMP_INTR). The rest of the dump is left in the
+                    # Something changed meanwhile (NLM_F_DUMP_INTR). The rest of the dump is still in the
                     # socket, where it would spoil the next answer.
                     self._netlink.close()
                     self._netlink = _socket()
-            raise OSError(
-                errno.EINTR, "cannot read links, addresses, rules and routes: they change all the time"
-            )
+        raise OSError(errno.EINTR, "cannot read the kernel's routes and rules: they change all the time")
 
     async def _read(self) -> Snapshot:
         links = tuple([_link(message) async for message in await self._netlink.get_links()])
@@ -94,11 +108,6 @@ class Rtnl:
             if not link.loopback and not link.is_tunnel and link.up:
                 routes += [route async for route in self._routes(link.index, names)]
         return Snapshot(links, addresses, tuple(routes), tuple(rule for rule in rules if rule))
-
-    async def routes_by(self, link: Link) -> tuple[Route, ...]:
-        """Read the unicast routes that leave by a link, of all tables."""
-        async with self._lock:
-            return tuple([route async for route in self._routes(link.index, {link.index: link.name})])
 
     async def path(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Path | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""
@@ -143,6 +152,8 @@ class Rtnl:
                     ) from None
                 if change.verb == "del" and error.code in _GONE:
                     return
+                if error.code == errno.EEXIST and change.sets_default and change.item.table == MAIN_TABLE:
+                    return  # the client's own default route stands there by now
                 raise OSError(error.code, f"cannot run {change}: {_cause(error)}{_fix(error)}") from None
         log.info("%s", change)
 
@@ -156,7 +167,8 @@ class Rtnl:
                     for route in _unicast_routes(answer, names):
                         yield route
             except NetlinkError as error:
-                if error.code not in _NO_SUCH_FAMILY:
+                # A link that has just gone has no routes; its event brings us back.
+                if error.code not in {*_NO_SUCH_FAMILY, errno.ENODEV}:
                     raise
 
     async def _route_arguments(self, route: Route) -> dict[str, Any]:

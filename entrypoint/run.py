@@ -112,10 +112,11 @@ class _Run:
 
     async def _find_overlaps(self, tunnel: Link) -> None:
         view, server = self._reconciler.view, self._supervisor.report.server
+        routes = await self._rtnl.routes_by(tunnel)
         peers = machine.tcp_peers(network.interface.ip for network in view.networks)
         outside = {peer for peer in peers if not any(peer in network.network for network in view.networks)}
         self._overlaps = overlaps(
-            await self._rtnl.routes_by(tunnel),
+            routes,
             [interface.network for interface in view.snapshot.addresses_of(tunnel)],
             in_use(view.networks, self._settings.lan_networks or (), outside - {server}),
         )

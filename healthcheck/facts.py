@@ -46,7 +46,7 @@ class NetworkFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyFacts:
-    """The kernel's answer to: which way does a reply from `source` to `destination` leave?"""
+    """The kernel's answer to which way a reply from `source` to `destination` leaves."""
 
     source: str
     destination: str

@@ -144,15 +144,14 @@ def _read(config: Path) -> bytes:
 
 
 def _unreadable(config: Path) -> str:
-    us = os.geteuid()
     advice = "make it readable on the host (chmod o+r), or owned by the container's user"
+    seen = "nothing of it can be seen"
     for path in (config, *config.absolute().parents):
         with contextlib.suppress(OSError):
-            seen = path.stat()
-            what = "" if path == config else f"the directory {path} "
-            mode = f"{stat.filemode(seen.st_mode)}, owner {_user(seen.st_uid)}"
-            return f"it may not be read by user {us} without CAP_DAC_OVERRIDE: {what}is {mode}; {advice}"
-    return f"it may not be read by user {us}; {advice}"
+            status = path.stat()
+            seen = f"{path} is {stat.filemode(status.st_mode)}, owner {_user(status.st_uid)}"
+            break
+    return f"user {os.geteuid()} may not read it without CAP_DAC_OVERRIDE, {seen}; {advice}"
 
 
 def _user(uid: int) -> str:
