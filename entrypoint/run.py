@@ -153,7 +153,9 @@ def _endpoint(settings: Settings, run_dir: Path) -> Iterator[socket.socket | Non
                 f"cannot listen on HEALTH_LISTEN={text}: saw {error.strerror}; take a port and an address "
                 "that are free in this network namespace, or `off`"
             ) from None
-    named.write_text(text + "\n")
+    new = named.with_suffix(".new")
+    new.write_text(text + "\n")
+    new.replace(named)
     try:
         yield sock
     finally:

@@ -1,0 +1,72 @@
+"""The facts as Prometheus metrics. Importing this costs some 3 MB: it is done at the first scrape."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from healthcheck.facts import Facts
+from healthcheck.pages import Page
+from healthcheck.verdict import STATES, verdict
+
+
+class FactsCollector(Collector):
+    """Reads the facts anew at each scrape; it keeps no number of its own that could drift from them."""
+
+    def __init__(self, facts: Callable[[], Facts]) -> None:
+        self._facts = facts
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every metric, from one reading of the facts."""
+        facts = self._facts()
+        judged = verdict(facts)
+        yield InfoMetricFamily(
+            "sidegate",
+            "The running version and the VPN client.",
+            value={"version": facts.version, "client": facts.client.name},
+        )
+        yield _gauge("sidegate_ready", "1 while every check holds and the state is up.", judged.ready)
+        state = GaugeMetricFamily("sidegate_state", "1 for the state that holds.", labels=["state"])
+        for name in STATES:
+            state.add_metric([name], float(name == facts.state))
+        yield state
+        yield _gauge(
+            "sidegate_state_since_timestamp_seconds", "Unix time at which the state began.", facts.since
+        )
+        check = GaugeMetricFamily("sidegate_check", "1 while the check holds.", labels=["check"])
+        for each in judged.checks:
+            check.add_metric([each.name], float(each.ok))
+        yield check
+        yield CounterMetricFamily(
+            "sidegate_client_restarts", "Starts of the VPN client after the first.", value=facts.restarts
+        )
+        yield CounterMetricFamily(
+            "sidegate_repairs", "Changes to rules and routes after the first pass.", value=facts.repairs
+        )
+        yield _gauge("sidegate_networks", "Networks on the private side.", len(facts.networks))
+        yield _gauge(
+            "sidegate_overlaps",
+            "Routes of the tunnel that cover a private network in use.",
+            len(facts.overlaps),
+        )
+
+
+def renderer(facts: Callable[[], Facts]) -> Callable[[str], Page]:
+    """Give the function that answers a scrape, from its Accept header."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(FactsCollector(facts))
+
+    def render(accept: str) -> Page:
+        try:
+            encode, content_type = choose_encoder(accept)
+        except TypeError:  # it compares a version that is no number with one that is
+            encode, content_type = choose_encoder("")
+        return Page(200, encode(registry), content_type)
+
+    return render
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, documentation, value=float(value))

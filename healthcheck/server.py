@@ -1,0 +1,60 @@
+"""The health endpoint: take the port first, serve later.
+
+Importing this module costs nothing beyond asyncio: uvicorn is imported by `serve`, so that the VPN
+client can be under way before.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+
+from healthcheck.facts import Facts
+
+BACKLOG = 64
+"""Connections that wait in the kernel until `serve` takes them."""
+
+_Serve = Callable[[socket.socket, Callable[[], Facts]], Awaitable[None]]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port and listen; what connects from now on is answered once `serve` runs.
+
+    `host` is an address, never a name. `::` takes IPv4 as well. Raises OSError where the port is taken
+    or the address is not ours, and ValueError where `host` is no address.
+    """
+    address = ipaddress.ip_address(host)
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004 - the family's name
+    info = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(info[0][4])
+        # With SO_REUSEADDR two sockets can be bound to one port; it is listen() that refuses the second.
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+async def serve(sock: socket.socket, facts: Callable[[], Facts]) -> None:
+    """Answer on what `listen` gave until cancelled, and close it.
+
+    `facts` is called in the event loop, once for each request that needs them.
+    """
+    try:
+        # In a thread, so that the loop goes on turning through the 20 to 40 ms of the import.
+        answer = await asyncio.to_thread(_import_serve)
+        await answer(sock, facts)
+    finally:
+        sock.close()
+
+
+def _import_serve() -> _Serve:
+    from healthcheck.web import serve as answer  # noqa: PLC0415 - see the module's docstring
+
+    return answer

@@ -1,0 +1,143 @@
+"""uvicorn as this process needs it: no signals, no log, no polling, and an end within milliseconds."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from email.utils import formatdate
+
+import uvicorn
+from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from healthcheck.facts import Facts
+from healthcheck.pages import PAGES, Page, text_page
+
+CONNECTIONS_MAX = 64
+"""More connections than this are answered 503: probes and scrapers need a handful."""
+KEEP_ALIVE_SECONDS = 5
+CONNECTION_LIFE_SECONDS = 30.0
+"""Every connection ends by then: uvicorn itself waits forever for a request that never ends."""
+HEADER_BYTES_MAX = 8192
+
+_METHODS = ("GET", "HEAD")
+
+
+class Application:
+    """The ASGI application."""
+
+    def __init__(self, facts: Callable[[], Facts]) -> None:
+        self._facts = facts
+        self._metrics: Callable[[str], Page] | None = None
+
+    async def __call__(self, scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Answer one request; its body, if any, is left unread."""
+        if scope["type"] != "http":
+            raise NotImplementedError(f"cannot serve ASGI scope {scope['type']!r}: only http is set up")
+        page = await self._page(scope["method"], scope["path"], scope["headers"])
+        headers = [
+            ("content-type", page.content_type),
+            ("content-length", str(len(page.body))),
+            ("cache-control", "no-store"),
+            ("date", formatdate(usegmt=True)),
+            *page.headers,
+        ]
+        await send(
+            {
+                "type": "http.response.start",
+                "status": page.status,
+                "headers": [(name.encode(), value.encode()) for name, value in headers],
+                "trailers": False,
+            }
+        )
+        await send({"type": "http.response.body", "body": page.body, "more_body": False})
+
+    async def _page(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Page:
+        answer = PAGES.get(path)
+        if answer is None and path != "/metrics":
+            known = ", ".join([*PAGES, "/metrics"])
+            return text_page(404, f"cannot answer this path; ask for one of {known}")
+        if method not in _METHODS:
+            return text_page(405, "cannot take this method; use GET or HEAD", ("allow", ", ".join(_METHODS)))
+        if answer:
+            return answer(self._facts)
+        return await self._scrape(headers)
+
+    async def _scrape(self, headers: Iterable[tuple[bytes, bytes]]) -> Page:
+        if self._metrics is None:
+            # In a thread: an import of 20 to 40 ms in the loop would keep a repair waiting.
+            renderer = await asyncio.to_thread(_import_renderer)
+            self._metrics = renderer(self._facts)
+        accept = next((value.decode("latin-1") for name, value in headers if name == b"accept"), "")
+        return self._metrics(accept)
+
+
+def _import_renderer() -> Callable[[Callable[[], Facts]], Callable[[str], Page]]:
+    from healthcheck.metrics import renderer  # noqa: PLC0415 - 3 MB that only a scraped container pays
+
+    return renderer
+
+
+class _Connection(H11Protocol):
+    """One connection, whose time is limited whatever the other side does."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._end_of_life = self.loop.call_later(CONNECTION_LIFE_SECONDS, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_of_life.cancel()
+        super().connection_lost(exc)
+
+
+class _Server(uvicorn.Server):
+    """The server as a guest in a loop whose signals are somebody else's."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave SIGINT and SIGTERM to the entrypoint."""
+        yield
+
+    async def main_loop(self) -> None:
+        """Wait until cancelled, where uvicorn wakes ten times a second to look at its flags."""
+        await asyncio.get_running_loop().create_future()
+
+
+async def serve(sock: socket.socket, facts: Callable[[], Facts]) -> None:
+    """Answer on a listening socket until cancelled; then end every connection and close the socket."""
+    config = uvicorn.Config(
+        Application(facts),
+        http=_Connection,
+        ws="none",
+        loop="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="error",  # else whoever sends nonsense writes a line of our log with each
+        access_log=False,
+        workers=1,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,  # set from uvicorn's tick, which does not run here
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+    )
+    server = _Server(config)
+    server.servers = []
+    try:
+        await server.serve(sockets=[sock])
+    finally:
+        await _end(server)
+
+
+async def _end(server: _Server) -> None:
+    """End at once: uvicorn's own shutdown waits for other sides that may never close."""
+    for listener in server.servers:
+        listener.close()
+    connections = list(server.server_state.connections)
+    for connection in connections:
+        connection.shutdown()
+    await asyncio.sleep(0)  # one turn, in which an answer that is due is written
+    for connection in connections:
+        connection.transport.abort()
