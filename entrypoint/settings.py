@@ -7,7 +7,7 @@ the environment, else from the dotenv file that `ENV_FILE` names; `NAME_FILE` ho
 import difflib
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from entrypoint.parse import Parser
 CONFIG_FOLDER = Path("/vpn")
 """Where VPN_CONFIG=auto looks."""
 FILE_SUFFIX = "_FILE"
+NOT_YET: tuple[str, ...] = ()
+"""No value of this setting is built: it is declared so that it is refused, not ignored."""
 SHOWN_MAX = 60
 """Characters of a value that an error shows."""
 VALUE_MAX_BYTES = 64 * 1024
@@ -58,7 +60,8 @@ class Setting:
     help: str
     unit: str
     secret: bool
-    built: Callable[[Any], bool]
+    only: tuple[str, ...] | None
+    """The values that are built so far; None for all, empty for none."""
 
     def parse(self, value: str) -> Any:
         """Turn the text into its value; raises ValueError that names setting, value and fix."""
@@ -67,21 +70,9 @@ class Setting:
             parsed = self.parser(value)
         except ValueError as error:
             raise ValueError(f"{shown} {error}") from None
-        if not self.built(parsed):
+        if self.only is not None and parsed not in map(self.parser, self.only):
             raise ValueError(f"{shown} is not built yet; leave {self.name} out")
         return parsed
-
-
-def _always(_value: object) -> bool:
-    return True
-
-
-def _not_yet(_value: object) -> bool:
-    return False
-
-
-def _only(*values: object) -> Callable[[object], bool]:
-    return lambda value: value in values
 
 
 def _setting(
@@ -91,9 +82,9 @@ def _setting(
     *,
     unit: str = "",
     secret: bool = False,
-    built: Callable[[Any], bool] = _always,
+    only: tuple[str, ...] | None = None,
 ) -> Any:
-    return field(metadata={"row": (default, parser, help_text, unit, secret, built)})
+    return field(metadata={"row": (default, parser, help_text, unit, secret, only)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,33 +95,36 @@ class Settings:
         "auto",
         parse.choice("auto", "openvpn", "wireguard", "openconnect", "command", "none"),
         "`openvpn`, `wireguard`, `openconnect`, `command`, `none`; `auto`: by the configuration found",
-        built=_only("auto", "openvpn"),
+        only=(
+            "auto",
+            "openvpn",
+        ),
     )
     vpn_config: Path | None = _setting(
         "auto",
         parse.auto_or(parse.path),
         f"the client's configuration; `auto`: the only `*.ovpn` or `*.conf` in `{CONFIG_FOLDER}`",
     )
-    vpn_server: str | None = _setting("", parse.text, "openconnect: the server's address", built=_not_yet)
+    vpn_server: str | None = _setting("", parse.text, "openconnect: the server's address", only=NOT_YET)
     vpn_protocol: str = _setting(
         "anyconnect",
         parse.choice("anyconnect", "gp", "pulse", "nc", "f5", "fortinet", "array"),
         "openconnect: `anyconnect`, `gp`, `pulse`, `nc`, `f5`, `fortinet`, `array`",
-        built=_only("anyconnect"),
+        only=("anyconnect",),
     )
     vpn_username: Secret | None = _setting("", parse.text, "user name for the VPN", secret=True)
     vpn_password: Secret | None = _setting("", parse.text, "its password", secret=True)
     vpn_totp_secret: Secret | None = _setting(
-        "", parse.text, "the secret of its one-time codes", secret=True, built=_not_yet
+        "", parse.text, "the secret of its one-time codes", secret=True, only=NOT_YET
     )
     vpn_args: tuple[str, ...] | None = _setting(
         "", parse.words, "more arguments for the client, quoted as in a shell"
     )
     vpn_command: tuple[str, ...] | None = _setting(
-        "", parse.words, "`command`: what starts a vendor's client (it may stay or daemonise)", built=_not_yet
+        "", parse.words, "`command`: what starts a vendor's client (it may stay or daemonise)", only=NOT_YET
     )
     vpn_stop_command: tuple[str, ...] | None = _setting(
-        "", parse.words, "`command`: what stops it", built=_not_yet
+        "", parse.words, "`command`: what stops it", only=NOT_YET
     )
     vpn_interface: str | None = _setting(
         "auto", parse.auto_or(parse.link_name), "the tunnel's name; `auto`: the tunnel link that appears"
@@ -140,7 +134,7 @@ class Settings:
         "keep",
         parse.dns,
         "`keep` the resolver, `vpn` for what the tunnel brings, or addresses",
-        built=_only("keep"),
+        only=("keep",),
     )
     restart_delay_max: float = _setting(
         "60s",
@@ -162,10 +156,10 @@ class Settings:
         parse.ports,
         "ports, ranges or `all`: UDP services on wildcard sockets that must answer both ways",
         unit="ports",
-        built=_not_yet,
+        only=NOT_YET,
     )
     kill_switch: str = _setting(
-        "off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel", built=_only("off")
+        "off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel", only=("off",)
     )
     rule_priority: int = _setting("90", parse.number(1, parse.RULE_PRIORITY_LAST), "our rules' priority")
     route_table: int = _setting(
@@ -175,17 +169,15 @@ class Settings:
         "127.0.0.1:9797", parse.listen, "where the health endpoint listens, or `off`", unit="address:port"
     )
     health_target: str | None = _setting(
-        "", parse.text, "`host:port` (TCP) or `host` (ICMP), asked through the tunnel", built=_not_yet
+        "", parse.text, "`host:port` (TCP) or `host` (ICMP), asked through the tunnel", only=NOT_YET
     )
     health_interval: float = _setting(
-        "30s", parse.duration, "how often it is asked", unit="duration", built=_only(30.0)
+        "30s", parse.duration, "how often it is asked", unit="duration", only=("30s",)
     )
     on_up: tuple[str, ...] | None = _setting(
-        "", parse.words, "command run when the tunnel comes up", built=_not_yet
+        "", parse.words, "command run when the tunnel comes up", only=NOT_YET
     )
-    on_down: tuple[str, ...] | None = _setting(
-        "", parse.words, "command run when it goes down", built=_not_yet
-    )
+    on_down: tuple[str, ...] | None = _setting("", parse.words, "command run when it goes down", only=NOT_YET)
     log_level: str = _setting(
         "info", parse.choice("debug", "info", "warning", "error"), "`debug`, `info`, `warning`, `error`"
     )
@@ -253,7 +245,7 @@ def _value(row: Setting, given: Mapping[str, str]) -> Any:
         raise ValueError(f"{row.name} and {name_file} are both set; leave one of them")
     held_by: Path | None = None
     if file is not None:
-        held_by = Setting(name_file, "", parse.path, "", "", secret=False, built=_always).parse(file)
+        held_by = Setting(name_file, "", parse.path, "", "", secret=False, only=None).parse(file)
         value = read_value(row.name, held_by)
     elif value is None:
         value = row.default

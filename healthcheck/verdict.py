@@ -126,7 +126,7 @@ def _client(facts: Facts, now: float) -> tuple[bool, str]:
 def _tunnel(facts: Facts, _: float) -> tuple[bool, str]:
     tunnel = facts.tunnel
     if tunnel is None:
-        return False, "saw no tunnel link; where its name is not like tun0, wg0 or ppp0, set VPN_INTERFACE"
+        return False, "saw no tunnel link with an address; the client's lines in the log say what it does"
     if not tunnel.up:
         return False, f"saw {tunnel.interface} down; the client has to bring it up"
     if not tunnel.addresses:
