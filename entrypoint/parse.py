@@ -15,6 +15,8 @@ from entrypoint.network import IPAddress, IPNetwork
 T = TypeVar("T")
 Parser = Callable[[str], T]
 
+SHOWN_MAX = 60
+"""Characters of a value that an error shows."""
 LINK_NAME_MAX = 15
 """IFNAMSIZ of linux/if.h, less its terminating zero."""
 TABLES_HELD = 64
@@ -28,6 +30,11 @@ _RESERVED_TABLES = range(252, 256)  # compat, default, main, local: linux/rtnetl
 _DURATION = re.compile(r"(\d{1,8})(ms|s|m|h)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LINK_NAME = re.compile(rf"[!-.0-9;-~]{{1,{LINK_NAME_MAX}}}")  # dev_valid_name(): no blank, slash or colon
+
+
+def shown(value: str) -> str:
+    """Show a value in one line of bounded length."""
+    return repr(value if len(value) <= SHOWN_MAX else value[:SHOWN_MAX] + "…")
 
 
 def text(value: str) -> str:
@@ -111,12 +118,16 @@ def networks(value: str) -> tuple[IPNetwork, ...]:
     for item in _items(value):
         try:
             network = ip_network(item, strict=False)
+            if "%" in item:
+                raise ValueError  # noqa: TRY301 - a zone names a link, and no rule can hold one
         except ValueError:
             raise ValueError(
-                f"has {item!r}, which is no network; write it like 10.20.0.0/24 or fd00:20::/64"
+                f"has {shown(item)}, which is no network; write it like 10.20.0.0/24 or fd00:20::/64"
             ) from None
         if not network.prefixlen:
-            raise ValueError(f"has {item!r}, which would take everything past the VPN; name the LAN alone")
+            raise ValueError(
+                f"has {shown(item)}, which would take everything past the VPN; name the LAN alone"
+            )
         found.append(network)
     return tuple(dict.fromkeys(found))
 
@@ -130,9 +141,11 @@ def gateways(value: str) -> tuple[tuple[str, IPAddress], ...]:
             gateway = ip_address(gateway_text)
             key = link_name(name), gateway.version
         except ValueError:
-            raise ValueError(f"has {item!r}; write interface=address, like eth1=172.31.0.1") from None
+            raise ValueError(f"has {shown(item)}; write interface=address, like eth1=172.31.0.1") from None
         if gateway.is_unspecified or gateway.is_multicast or gateway.is_loopback or "%" in gateway_text:
-            raise ValueError(f"has {item!r}, whose address can be no gateway; take the router's own address")
+            raise ValueError(
+                f"has {shown(item)}, whose address can be no gateway; take the router's own address"
+            )
         if found.setdefault(key, gateway) != gateway:
             raise ValueError(f"has two IPv{key[1]} gateways for {name}; leave one")
     return tuple((name, gateway) for (name, _), gateway in found.items())
@@ -166,7 +179,9 @@ def ports(value: str) -> tuple[range, ...] | None:
             low = number(1, 65535)(first)
             high = number(low, 65535)(last) if dash else low
         except ValueError:
-            raise ValueError(f"has {item!r}; write ports or ranges, like 53, 5000-5100, or all") from None
+            raise ValueError(
+                f"has {shown(item)}; write ports or ranges, like 53, 5000-5100, or all"
+            ) from None
         found.append(range(low, high + 1))
     return tuple(found)
 

@@ -20,6 +20,8 @@ KILL_TIMEOUT_SECONDS = 2.0
 LAST_WORDS = 3
 """Lines of output that are told when a client ends by itself."""
 LINE_MAX_BYTES = 4096
+LINES_PER_SECOND = 100
+"""A client's start takes some 40. OpenVPN whose link was deleted writes thousands, all the same."""
 
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 """All that a client inherits: our own environment may hold secrets."""
@@ -33,6 +35,8 @@ class Tree:
         self.last_words: collections.deque[str] = collections.deque(maxlen=LAST_WORDS)
         self._process = process
         self._on_line = on_line
+        self._second_began = 0.0
+        self._told = self._untold = 0
         self._relay = asyncio.create_task(self._relay_output())
         self.ended: asyncio.Future[int] = asyncio.ensure_future(process.wait())
 
@@ -78,6 +82,8 @@ class Tree:
         # A stranger may hold the pipe open: what is there is read, then it is left.
         await asyncio.wait([self._relay], timeout=0.2)
         self._relay.cancel()
+        if self._untold:
+            self._on_line(f"({self._untold} more lines left out)")
 
     async def _relay_output(self) -> None:
         output = self._process.stdout
@@ -90,7 +96,20 @@ class Tree:
                 line, output = end.partial, None
             if text := line.decode(errors="replace").strip():
                 self.last_words.append(text)
-                self._on_line(text)
+                self._tell(text)
+
+    def _tell(self, text: str) -> None:
+        """Pass a line on, unless the second has had its share; what is left out is counted and told."""
+        now = asyncio.get_running_loop().time()
+        if now - self._second_began >= 1:
+            if self._untold:
+                self._on_line(f"({self._untold} more lines left out)")
+            self._second_began, self._told, self._untold = now, 0, 0
+        if self._told < LINES_PER_SECOND:
+            self._told += 1
+            self._on_line(text)
+        else:
+            self._untold += 1
 
 
 async def end_tree(pid: int) -> None:

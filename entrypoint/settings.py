@@ -229,11 +229,10 @@ def markdown_table() -> str:
     lines = ["| name | default | unit | meaning |", "| --- | --- | --- | --- |"]
     for row in TABLE:
         default = f"`{row.default}`" if row.default else "–"  # noqa: RUF001 - a dash for "none"
-        later = (
-            ""
-            if row.built is _always
-            else " " + ("(not built yet)" if row.built is _not_yet else "(in part)")
-        )
+        later = ""
+        if row.only is not None:
+            built = ", ".join(f"`{value}`" for value in row.only)
+            later = f"; so far only {built}" if built else "; **not built yet**"
         lines.append(f"| `{row.name}` | {default} | {row.unit or '–'} | {row.help}{later} |")  # noqa: RUF001 - as above
     return "\n".join(lines) + "\n"
 
