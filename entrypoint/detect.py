@@ -2,9 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Network
 
-from entrypoint.network import PROTOCOL, IPAddress, IPInterface, IPNetwork, Link, Route, Snapshot
+from entrypoint.network import (
+    IPV6,
+    MAIN_TABLE,
+    PROTOCOL,
+    IPAddress,
+    IPInterface,
+    IPNetwork,
+    Link,
+    Route,
+    Snapshot,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ def container_networks(
         if link.loopback or link.is_tunnel:
             continue
         for interface in snapshot.addresses_of(link):
-            if isinstance(interface.network, IPv6Network) and interface.is_link_local:
+            if interface.version == IPV6 and interface.is_link_local:
                 continue
             network = ContainerNetwork(link.name, link.up, interface)
             found.setdefault(network.key, _with_exit(network, snapshot, named, remembered))
@@ -79,9 +88,21 @@ def why_none(snapshot: Snapshot, networks: tuple[ContainerNetwork, ...]) -> str 
 
 
 def tunnels(snapshot: Snapshot) -> tuple[tuple[Link, tuple[IPInterface, ...]], ...]:
-    """Return the tunnel links that are up and have an address, with their addresses."""
-    found = ((link, snapshot.addresses_of(link)) for link in snapshot.links if link.is_tunnel and link.up)
-    return tuple((link, addresses) for link, addresses in found if addresses)
+    """Return the tunnel links that are up and have an address, with their addresses.
+
+    An IPv6 link-local address is none: the kernel gives it to every link, and nothing came by the VPN.
+    """
+    found = []
+    for link in snapshot.links:
+        if link.is_tunnel and link.up:
+            addresses = tuple(
+                interface
+                for interface in snapshot.addresses_of(link)
+                if interface.version != IPV6 or not interface.is_link_local
+            )
+            if addresses:
+                found.append((link, addresses))
+    return tuple(found)
 
 
 def _with_exit(
@@ -103,7 +124,7 @@ def _with_exit(
     ours = [route for route in routes if route.is_default and route.protocol == PROTOCOL]
     # Beside a VPN that took the default route away, the host route to its server still names the gateway.
     others = [route for route in routes if route.gateway]
-    exits = _best(theirs) or _best(ours)
+    exits = _best([r for r in theirs if r.table == MAIN_TABLE]) or _best(theirs) or _best(ours)
     if not exits and network.key in remembered:
         exits = {remembered[network.key]}
     if not exits:

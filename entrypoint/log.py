@@ -1,9 +1,10 @@
 """The log: one line an event on standard output, secrets blacked out."""
 
+import contextlib
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from entrypoint.faults import BadSettings
@@ -28,14 +29,18 @@ class _Text(logging.Formatter):
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         # The base class adds a traceback where there is one.
         message = super().format(record)
-        for secret in self._secrets:
-            try:
-                value = secret.reveal()
-            except BadSettings:
-                continue  # its file is gone: what it held is told where it is needed
-            if len(value) >= _SHORTEST_SECRET:
-                message = message.replace(value, REDACTED)
+        # The longest first: a password that begins with the user's name is not to leave its rest.
+        for value in sorted(self._values(), key=len, reverse=True):
+            message = message.replace(value, REDACTED)
         return when.replace("+00:00", "Z"), record.levelname.lower(), message
+
+    def _values(self) -> Iterator[str]:
+        for secret in self._secrets:
+            # A file that is gone is told where its value is needed.
+            with contextlib.suppress(BadSettings):
+                value = secret.reveal()
+                if len(value) >= _SHORTEST_SECRET:
+                    yield value
 
 
 class _Json(_Text):

@@ -10,6 +10,9 @@ IPNetwork = IPv4Network | IPv6Network
 PROTOCOL = 83
 """Our tag on rules and routes: free in iproute2's rt_protos, so that ours are told from all others."""
 
+IPV6 = 6
+"""What `version` says of an IPv6 address."""
+
 MAIN_TABLE = 254
 """RT_TABLE_MAIN of linux/rtnetlink.h."""
 

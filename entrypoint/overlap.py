@@ -50,20 +50,19 @@ def overlaps(
 ) -> list[Overlap]:
     """Pair the tunnel's routes with the networks in use that they cover.
 
-    From inside a container the LAN beyond the gateway cannot be seen. So where no network in use is
-    covered, a route into private address space counts as one that may cover it.
+    From inside a container the LAN beyond the gateway cannot be seen. So a route that covers no network
+    known to be in use, but leads into private address space, counts as one that may cover it.
     """
     beside = set(tunnel_networks)
     routes = list(dict.fromkeys(r.destination for r in tunnel_routes if r.destination not in beside))
     networks = list(used)
     sure = [Overlap(r, network, seen) for network, seen in networks for r in routes if _meet(r, network)]
-    if sure:
-        return sure
-    return [
+    told = {overlap.route for overlap in sure}
+    return sure + [
         Overlap(r, r if r.prefixlen >= space.prefixlen else space, MAY_BE)
         for r in routes
         for space in PRIVATE
-        if _meet(r, space) and r.prefixlen < r.max_prefixlen
+        if r not in told and _meet(r, space) and r.prefixlen < r.max_prefixlen
     ]
 
 

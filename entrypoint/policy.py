@@ -5,10 +5,8 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from entrypoint.detect import ContainerNetwork
-from entrypoint.network import MAIN_TABLE, PROTOCOL, IPAddress, IPNetwork, Route, Rule, Snapshot
+from entrypoint.network import IPV6, MAIN_TABLE, PROTOCOL, IPAddress, IPNetwork, Route, Rule, Snapshot
 
-IPV6 = 6
-"""The family's name."""
 BOOT_PROTOCOL = 3
 """RTPROT_BOOT of linux/rtnetlink.h: what Docker and iproute2 leave on a route without a word."""
 ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
@@ -86,12 +84,14 @@ def wanted(
             reached = any(
                 route.table == table and gateway in route.destination for route in connected if gateway
             )
+            # fe80::/10 is on every link; 169.254.0.0/16, where pods have their gateway, needs the flag.
+            on_every_link = gateway is not None and gateway.version == IPV6 and gateway.is_link_local
             default = Route(
                 ANYWHERE[network.interface.version],
                 network.link,
                 table,
                 gateway,
-                onlink=gateway is not None and not gateway.is_link_local and not reached,
+                onlink=gateway is not None and not on_every_link and not reached,
             )
             defaults.setdefault((network.link, network.interface.version), default)
     for lan in lan_networks:

@@ -202,7 +202,7 @@ class Reconciler:
             for _, addresses in tunnels(view.snapshot)
             for interface in addresses
             # A point-to-point address has no neighbours.
-            if not interface.is_link_local and interface.network.prefixlen < interface.max_prefixlen - 1
+            if interface.network.prefixlen < interface.max_prefixlen - 1
         ]
         peers = [network[1] if network[1] not in own else network[2] for network in networks]
         return list(dict.fromkeys((*peers, *self.asked)))

@@ -20,7 +20,18 @@ from pyroute2.netlink.rtnl import RTM_GETROUTE
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from entrypoint.faults import MissingPrivilege
-from entrypoint.network import MAIN_TABLE, Address, IPAddress, IPNetwork, Link, Path, Route, Rule, Snapshot
+from entrypoint.network import (
+    IPV6,
+    MAIN_TABLE,
+    Address,
+    IPAddress,
+    IPNetwork,
+    Link,
+    Path,
+    Route,
+    Rule,
+    Snapshot,
+)
 from entrypoint.policy import Change
 
 log = logging.getLogger(__name__)
@@ -32,7 +43,6 @@ _RTNH_F_ONLINK = 4
 _RTM_F_LOOKUP_TABLE = 0x1000
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
 _ARPHRD_PPP = 512
-_IPV6 = 6
 
 # Attributes that every rule may carry without being another kind of rule than ours.
 _PLAIN_RULE = {
@@ -117,7 +127,7 @@ class Rtnl:
             bits = destination.max_prefixlen
             message["dst_len"] = message["src_len"] = bits
             # IPv6 tells the table unasked, and refuses the flag.
-            message["flags"] = 0 if destination.version == _IPV6 else _RTM_F_LOOKUP_TABLE
+            message["flags"] = 0 if destination.version == IPV6 else _RTM_F_LOOKUP_TABLE
             message["attrs"] = [("RTA_DST", str(destination)), ("RTA_SRC", str(source))]
             try:
                 request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST)
@@ -158,7 +168,7 @@ class Rtnl:
         log.info("%s", change)
 
     async def _routes(self, link: int, names: dict[int, str]) -> AsyncIterator[Route]:
-        for version in (4, _IPV6):
+        for version in (4, IPV6):
             message = _route_request(version)
             message["attrs"] = [("RTA_OIF", link)]
             try:
@@ -184,7 +194,7 @@ class Rtnl:
         }
         if route.gateway:
             arguments["gateway"] = str(route.gateway)
-        elif route.destination.version != _IPV6:
+        elif route.destination.version != IPV6:
             arguments["scope"] = _RT_SCOPE_LINK
         if route.onlink:
             arguments["flags"] = _RTNH_F_ONLINK
@@ -200,7 +210,7 @@ def _socket() -> AsyncIPRoute:
 
 
 def _family(version: int) -> socket.AddressFamily:
-    return socket.AF_INET6 if version == _IPV6 else socket.AF_INET
+    return socket.AF_INET6 if version == IPV6 else socket.AF_INET
 
 
 def _route_request(version: int) -> Any:

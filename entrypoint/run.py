@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from entrypoint import machine
@@ -25,6 +25,7 @@ from healthcheck.verdict import verdict
 
 log = logging.getLogger(__name__)
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 OVERLAPS_TOLD = 3
 """The log's one line names so many; /status has them all."""
 ASKED_MAX = 8
@@ -34,7 +35,7 @@ ASKED_MAX = 8
 async def run(settings: Settings, warnings: list[str]) -> None:
     """Serve until SIGTERM or SIGINT; raises BadSettings or MissingPrivilege, and then leaves nothing."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     for warning in warnings:
         log.warning("%s", warning)
@@ -71,11 +72,13 @@ class _Run:
             await supervisor.take_over()
             await reconciler.begin(supervisor.servers)
             client = asyncio.create_task(supervisor.run())
-            parts: list[Awaitable[None]] = [reconciler.keep(), self._tell(), self._serve(endpoint)]
-            beside = {asyncio.ensure_future(part) for part in parts}
+            telling = asyncio.create_task(self._tell())
+            keeping = asyncio.create_task(reconciler.keep())
+            beside = {telling, keeping, asyncio.create_task(self._serve(endpoint))}
             stopped = asyncio.ensure_future(stop.wait())
             ended, _ = await asyncio.wait({stopped, client, *beside}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
+            telling.cancel()
             supervisor.stop()
             await client
             for part in ended & beside:
@@ -84,6 +87,8 @@ class _Run:
             supervisor.stop()
             await _end(beside)
             await reconciler.remove()
+            # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         supervisor.stopped()
         log.info("stopped: no rule, route or process of ours is left")
 

@@ -10,20 +10,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from entrypoint import parse
 from entrypoint.faults import BadSettings
 from entrypoint.network import IPAddress, IPNetwork
 from entrypoint.parse import Parser
 
+if TYPE_CHECKING:
+    from dotenv.parser import Original
+
 CONFIG_FOLDER = Path("/vpn")
 """Where VPN_CONFIG=auto looks."""
 FILE_SUFFIX = "_FILE"
+ONE_LETTER_OFF = 0.9
+"""How like one of ours (difflib's ratio) a name is that lacks a letter: GATEWAY, of a single word."""
 NOT_YET: tuple[str, ...] = ()
 """No value of this setting is built: it is declared so that it is refused, not ignored."""
-SHOWN_MAX = 60
-"""Characters of a value that an error shows."""
 VALUE_MAX_BYTES = 64 * 1024
 """The most that a NAME_FILE may hold: a certificate chain fits, a wrong path to a disk does not."""
 
@@ -65,7 +68,7 @@ class Setting:
 
     def parse(self, value: str) -> Any:
         """Turn the text into its value; raises ValueError that names setting, value and fix."""
-        shown = self.name if self.secret else f"{self.name}={_shown(value)}"
+        shown = self.name if self.secret else f"{self.name}={parse.shown(value)}"
         try:
             parsed = self.parser(value)
         except ValueError as error:
@@ -258,7 +261,7 @@ def _value(row: Setting, given: Mapping[str, str]) -> Any:
 
 def read_value(name: str, file: Path) -> str:
     """Read what a NAME_FILE holds, less the line end; raises BadSettings that names it and the cause."""
-    wrong = f"cannot read {name}{FILE_SUFFIX}={file}"
+    wrong = f"cannot read {name}{FILE_SUFFIX}={str(file)!r}"
     try:
         with file.open("rb") as opened:
             content = opened.read(VALUE_MAX_BYTES + 1)
@@ -283,7 +286,7 @@ def _env_file(given: Mapping[str, str], faults: list[str]) -> dict[str, str | No
     from dotenv import dotenv_values  # noqa: PLC0415 - 15 ms of start-up that only those pay who use it
     from dotenv.parser import parse_stream  # noqa: PLC0415 - as above
 
-    wrong = f"cannot read ENV_FILE={given['ENV_FILE']}"
+    wrong = f"cannot read ENV_FILE={given['ENV_FILE']!r}"
     try:
         content = Path(given["ENV_FILE"]).read_text(encoding="utf-8")
     except OSError as error:
@@ -293,13 +296,18 @@ def _env_file(given: Mapping[str, str], faults: list[str]) -> dict[str, str | No
         faults.append(f"{wrong}: it holds no UTF-8 text; write NAME=value lines")
         return {}
     # dotenv_values() only warns of what it cannot read.
-    broken = [str(line.original.line) for line in parse_stream(io.StringIO(content)) if line.error]
+    broken = [str(_first_line(line.original)) for line in parse_stream(io.StringIO(content)) if line.error]
     if broken:
         where = ", ".join(broken)
         faults.append(
             f"{wrong}: no NAME=value in line {where}; close the quotes, or write # before a comment"
         )
     return dotenv_values(stream=io.StringIO(content), interpolate=False)
+
+
+def _first_line(original: "Original") -> int:
+    # A statement takes the blank lines before it, and counts from the first of them.
+    return original.line + original.string[: -len(original.string.lstrip())].count("\n")
 
 
 def _warnings(given: Mapping[str, str]) -> list[str]:
@@ -309,14 +317,10 @@ def _warnings(given: Mapping[str, str]) -> list[str]:
     return [
         f"{name} is no setting of ours and is ignored; did you mean {_nearest(name, known)}?"
         for name in sorted(given.keys() - ours)
-        if name.startswith(beginnings) and not _SERVICE_LINK.fullmatch(name)
+        if (name.startswith(beginnings) or difflib.get_close_matches(name, known, cutoff=ONE_LETTER_OFF))
+        and not _SERVICE_LINK.fullmatch(name)
     ]
 
 
 def _nearest(name: str, known: list[str]) -> str:
     return difflib.get_close_matches(name.removesuffix(FILE_SUFFIX), known, n=1, cutoff=0.0)[0]
-
-
-def _shown(value: str) -> str:
-    """Show a value in one line of bounded length."""
-    return repr(value if len(value) <= SHOWN_MAX else value[:SHOWN_MAX] + "…")

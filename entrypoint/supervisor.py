@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY_SECONDS = 1.0
 """The second restart waits so long, each further one twice as long as the one before."""
+END_TOLD_SECONDS = 0.2
+"""How long the news of a process's end may take."""
 STEADY_SECONDS = 10.0
 """A tunnel that held so long was a success: the next restart is immediate again."""
 
@@ -205,7 +207,9 @@ class Supervisor:
             return why
         self._enter(State.RECONNECTING)
         if why is None and self.tunnel is None and not await self.client.mends_itself():
-            why = "lost its tunnel and does not know it"
+            # A killed client's link is gone a moment before its end is told.
+            await asyncio.wait([tree.ended], timeout=END_TOLD_SECONDS)
+            why = "lost its tunnel and does not know it" if tree.alive else tree.how_it_ended()
         return why
 
     async def _next_change(self, tree: Tree) -> str | None:
@@ -240,7 +244,9 @@ class Supervisor:
         name = self._settings.vpn_interface or self.report.interface
         for link, addresses in tunnels(self._reconciler.view.snapshot):
             if link.name == name if name else link.index not in self._strangers:
-                return link, addresses
+                # One that lost an address of the client's serves a part of it at most.
+                whole = {interface.ip for interface in addresses} >= set(self.report.addresses)
+                return (link, addresses) if whole else None
         return None
 
     def _enter(self, state: State) -> None:

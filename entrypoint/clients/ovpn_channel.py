@@ -18,6 +18,7 @@ ANSWER_SECONDS = 1.0
 DRAIN_SECONDS = 1.0
 """How long to read on after the process has ended; the channel's end comes at once."""
 
+_READ_BYTES = 64 * 1024
 _LINE_LIMIT_BYTES = 256 * 1024
 
 
@@ -42,7 +43,7 @@ class Channel:
         self._progress = Progress()
         self._question: management.Question | None = None
         self._answers: deque[asyncio.Future[None]] = deque()
-        self._writer: asyncio.StreamWriter | None = None
+        self._connection: socket.socket | None = None
         self._reading: asyncio.Task[None] | None = None
         # A run that was killed may have left its socket behind.
         path.unlink(missing_ok=True)
@@ -56,9 +57,9 @@ class Channel:
 
     async def state(self) -> str | None:
         """Ask openvpn where it stands; returns the last that is known if it does not answer."""
-        if self._writer and not self._writer.is_closing():
+        if self._reading and not self._reading.done():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ask(self._writer, management.ASK_STATE), ANSWER_SECONDS)
+                await asyncio.wait_for(self._ask(management.ASK_STATE), ANSWER_SECONDS)
         return self._progress.state
 
     async def close(self) -> None:
@@ -78,6 +79,8 @@ class Channel:
             connection, _ = self._listener.accept()
         except BlockingIOError:
             return
+        connection.settimeout(0)
+        self._connection = connection
         self._reading = asyncio.create_task(self._converse(connection))
         self._stop_listening()
 
@@ -88,37 +91,49 @@ class Channel:
             self._path.unlink(missing_ok=True)
 
     async def _converse(self, connection: socket.socket) -> None:
-        reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=_LINE_LIMIT_BYTES)
+        # Not asyncio's streams: they drop what was received as soon as something cannot be sent, and
+        # openvpn's last words are the most telling.
+        loop = asyncio.get_running_loop()
+        rest = b""
         try:
-            self._ask(self._writer, management.FOLLOW_STATE)
-            # A line beyond the limit raises ValueError, a killed peer ConnectionError.
-            with contextlib.suppress(ConnectionError, ValueError):
-                async for line in reader:
-                    self._take(self._writer, line.decode(errors="replace").rstrip("\r\n"))
+            self._ask(management.FOLLOW_STATE)
+            with contextlib.suppress(ConnectionError):
+                while len(rest) < _LINE_LIMIT_BYTES and (
+                    data := await loop.sock_recv(connection, _READ_BYTES)
+                ):
+                    *lines, rest = (rest + data).split(b"\n")
+                    for line in lines:
+                        self._take(line.decode(errors="replace").rstrip("\r"))
         finally:
-            self._writer.close()
+            connection.close()
             for answered in self._answers:
                 if not answered.done():
                     answered.set_result(None)
             self._report(self._progress.lost())
 
-    def _ask(self, writer: asyncio.StreamWriter, command: bytes) -> asyncio.Future[None]:
+    def _send(self, command: bytes) -> None:
+        # A command is small beside the socket's buffer; where openvpn is gone, reading will tell.
+        if self._connection:
+            with contextlib.suppress(OSError):
+                self._connection.send(command)
+
+    def _ask(self, command: bytes) -> asyncio.Future[None]:
         """Send a command whose answer ends with END; the future is done when it is there."""
         answered = asyncio.get_running_loop().create_future()
         self._answers.append(answered)
-        writer.write(command)
+        self._send(command)
         return answered
 
-    def _take(self, writer: asyncio.StreamWriter, line: str) -> None:
+    def _take(self, line: str) -> None:
         event = management.parse(line)
         match event:
             case management.Question():
                 self._question = event
-                writer.write(management.ASK_VERBOSITY)
+                self._send(management.ASK_VERBOSITY)
             case management.Done(text) if self._question:
                 level = management.verbosity(text)
                 if level is not None:
-                    self._answer(writer, self._question, level)
+                    self._answer(self._question, level)
                     self._question = None
             case management.End() if self._answers:
                 answered = self._answers.popleft()
@@ -126,14 +141,14 @@ class Channel:
                     answered.set_result(None)
         self._report(self._progress.feed(event))
 
-    def _answer(self, writer: asyncio.StreamWriter, question: management.Question, level: int) -> None:
+    def _answer(self, question: management.Question, level: int) -> None:
         failure = unanswerable(question)
         if not failure and not self._credentials:
             failure = "openvpn asks for user name and password, but VPN_USERNAME and VPN_PASSWORD are not set"
         if not failure and self._credentials:
             username, password = self._credentials
             try:
-                writer.write(
+                self._send(
                     management.credentials(question.about, username.reveal(), password.reveal(), level)
                 )
             except BadSettings as fault:
@@ -141,9 +156,10 @@ class Channel:
             except ValueError as error:
                 failure = f"cannot log in: VPN_USERNAME or VPN_PASSWORD {error}"
         if failure:
-            self._report(self._progress.fail(failure))
+            # The same question would come at once: as good as refused.
+            self._report(self._progress.fail(failure, rejected=True))
             # It would wait for an answer forever.
-            writer.write(management.STOP)
+            self._send(management.STOP)
 
     def _report(self, report: Report) -> None:
         if report != self._told:

@@ -1,4 +1,7 @@
+import asyncio
+import socket
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 from entrypoint.clients import management
 from entrypoint.clients.base import Report
 from entrypoint.clients.management import parse
-from entrypoint.clients.ovpn_channel import unanswerable
+from entrypoint.clients.ovpn_channel import Channel, unanswerable
 from entrypoint.clients.ovpn_report import PUSHED_MAX, Progress, pushed
 from entrypoint.clients.ovpn_text import PARAMETER_MAX_BYTES, split
 
@@ -253,3 +256,39 @@ def test_what_cannot_be_answered_is_named(question: management.Question, word: s
     """And the one thing that can be answered is not."""
     assert word in (unanswerable(question) or "")
     assert unanswerable(management.Question("Auth", username=True)) is None
+
+
+def test_last_words_are_read_before_the_channel_is_closed(tmp_path: Path) -> None:
+    """A process that called, spoke and ended before we came to listen is heard all the same."""
+    reports: list[Report] = []
+
+    async def scenario() -> None:
+        channel = Channel(tmp_path / "s", None, reports.append)
+        with socket.socket(socket.AF_UNIX) as openvpn:
+            openvpn.connect(str(tmp_path / "s"))
+            openvpn.sendall(b">FATAL:no such device\r\n")
+        await channel.close()
+
+    asyncio.run(scenario())
+    assert reports[-1].failure == "no such device"
+
+
+def test_a_question_without_credentials_is_named_and_ends_the_process(tmp_path: Path) -> None:
+    """A server that asks although the configuration did not say so would wait forever."""
+    reports: list[Report] = []
+
+    async def scenario() -> bytes:
+        channel = Channel(tmp_path / "s", None, reports.append)
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        writer.write(b">PASSWORD:Need 'Auth' username/password\r\nSUCCESS: verb=3\r\n")
+        async with asyncio.timeout(5):
+            said = await reader.readuntil(b"signal SIGTERM\n")
+        writer.close()
+        await channel.close()
+        return said
+
+    assert b"password" not in asyncio.run(scenario())
+    assert reports[-1].failure == (
+        "openvpn asks for user name and password, but VPN_USERNAME and VPN_PASSWORD are not set"
+    )
+    assert reports[-1].rejected

@@ -293,9 +293,9 @@ def test_a_missing_file_or_a_directory_is_explained(make: Callable[..., OpenVPN]
         make(None)
 
 
-def test_a_pipe_is_not_waited_for(make: Callable[..., OpenVPN], tmp_path: Path) -> None:
-    """Opening one without a writer would never end."""
-    os.mkfifo(tmp_path / "vpn.ovpn")
+def test_what_is_no_plain_file_is_not_read(make: Callable[..., OpenVPN], tmp_path: Path) -> None:
+    """A pipe without a writer would be waited for without end, a device may have none."""
+    (tmp_path / "vpn.ovpn").symlink_to("/dev/zero")
     with pytest.raises(BadSettings, match="no plain file"):
         make(None)
 
