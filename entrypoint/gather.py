@@ -33,7 +33,7 @@ def gather(supervisor: Supervisor, reconciler: Reconciler, overlaps: list[Overla
                 address=str(network.interface.ip),
                 gateway=str(network.exit) if network.exit else None,
                 table=view.tables.get(network.link),
-                problem=network.problem,
+                problem=network.problem if network.up else "its link is down",
             )
             for network in view.networks
         ),

@@ -109,8 +109,10 @@ class Supervisor:
 
     def stop(self) -> None:
         """Begin the stop; `run` returns once the client is gone."""
-        self._stop.set()
-        self._changed.set()
+        if not self._stop.is_set():
+            self._enter(State.STOPPING)
+            self._stop.set()
+            self._changed.set()
 
     async def take_over(self) -> None:
         """End what a killed run left behind, before the first attempt."""
@@ -135,7 +137,6 @@ class Supervisor:
             log.warning("%s %s; next attempt %s", self.client.name, failure, when)
             await self._back_off(delay)
             self.restarts += 1
-        self._enter(State.STOPPING)
         await self._reconciler.restore(self.servers)
         leftovers.forget(self._run_dir)
 
@@ -250,7 +251,8 @@ class Supervisor:
         return None
 
     def _enter(self, state: State) -> None:
-        if state is self.state:
+        # A stop is begun at any moment and goes before what the client is doing meanwhile.
+        if state is self.state or (self._stop.is_set() and state is not State.STOPPED):
             return
         if state not in TRANSITIONS[self.state]:
             raise RuntimeError(f"client {self.client.name} cannot go from {self.state} to {state}")
