@@ -57,6 +57,7 @@ _PLAIN_RULE = {
 _SUPPRESS_NOTHING = 0xFFFFFFFF
 
 _GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
+_BAD_GATEWAY = {errno.EINVAL, errno.ENETUNREACH, errno.EHOSTUNREACH}
 _NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
 
 
@@ -164,7 +165,9 @@ class Rtnl:
                     return
                 if error.code == errno.EEXIST and change.sets_default and change.item.table == MAIN_TABLE:
                     return  # the client's own default route stands there by now
-                raise OSError(error.code, f"cannot run {change}: {_cause(error)}{_fix(error)}") from None
+                raise OSError(
+                    error.code, f"cannot run {change}: {_cause(error)}{_fix(error, change)}"
+                ) from None
         log.info("%s", change)
 
     async def _routes(self, link: int, names: dict[int, str]) -> AsyncIterator[Route]:
@@ -223,9 +226,11 @@ def _cause(error: NetlinkError) -> str:
     return str(error.args[1] if len(error.args) > 1 else error)
 
 
-def _fix(error: NetlinkError) -> str:
+def _fix(error: NetlinkError, change: Change) -> str:
     if error.code == errno.EEXIST:
         return "; somebody else's route stands there, set ROUTE_TABLE to a range that is free"
+    if isinstance(change.item, Route) and change.item.gateway and error.code in _BAD_GATEWAY:
+        return f"; set GATEWAYS={change.item.link}=<address of its router>"
     return ""
 
 

@@ -6,6 +6,7 @@ the environment, else from the dotenv file that `ENV_FILE` names; `NAME_FILE` ho
 
 import difflib
 import io
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -263,8 +264,7 @@ def read_value(name: str, file: Path) -> str:
     """Read what a NAME_FILE holds, less the line end; raises BadSettings that names it and the cause."""
     wrong = f"cannot read {name}{FILE_SUFFIX}={str(file)!r}"
     try:
-        with file.open("rb") as opened:
-            content = opened.read(VALUE_MAX_BYTES + 1)
+        content = _read(file, VALUE_MAX_BYTES + 1)
     except OSError as error:
         raise BadSettings(f"{wrong}: {error.strerror}; mount the file there, readable for root") from None
     if len(content) > VALUE_MAX_BYTES:
@@ -280,6 +280,13 @@ def read_value(name: str, file: Path) -> str:
     return value
 
 
+def _read(file: Path, most_bytes: int = -1) -> bytes:
+    # Without O_NONBLOCK a pipe that nobody writes to would hold the start for ever.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as opened:
+        return opened.read(most_bytes)
+
+
 def _env_file(given: Mapping[str, str], faults: list[str]) -> dict[str, str | None]:
     if "ENV_FILE" not in given:
         return {}
@@ -288,7 +295,7 @@ def _env_file(given: Mapping[str, str], faults: list[str]) -> dict[str, str | No
 
     wrong = f"cannot read ENV_FILE={given['ENV_FILE']!r}"
     try:
-        content = Path(given["ENV_FILE"]).read_text(encoding="utf-8")
+        content = _read(Path(given["ENV_FILE"])).decode()
     except OSError as error:
         faults.append(f"{wrong}: {error.strerror}; mount the file there, readable for root")
         return {}

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from entrypoint.clients import config_file
 from entrypoint.clients.base import Client
 from entrypoint.clients.openvpn import OpenVPN
 from entrypoint.faults import BadSettings
@@ -50,7 +51,7 @@ def _only_config() -> Path:
 def _is_wireguard(config: Path) -> bool:
     """Tell by the section that every WireGuard configuration has and no OpenVPN one can have."""
     try:
-        text = config.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = config_file.read(config)
+    except ValueError:
         return False  # the client that reads it says why
-    return any(line.strip().lower() == "[interface]" for line in text.splitlines())
+    return any(line.strip().lower() == b"[interface]" for line in text.splitlines())

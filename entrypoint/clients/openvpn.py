@@ -1,14 +1,10 @@
 """OpenVPN, driven through its management interface: its log is for people and never parsed."""
 
-import contextlib
-import os
-import pwd
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from entrypoint.clients import management, ovpn_config
+from entrypoint.clients import config_file, management, ovpn_config
 from entrypoint.clients.base import Launch, Report
 from entrypoint.clients.ovpn_channel import Channel, Secret
 from entrypoint.faults import BadSettings
@@ -53,7 +49,7 @@ class OpenVPN:
         )
         checked = None
         try:
-            checked, found = ovpn_config.check(ovpn_config.decode(_read(config)), args, wishes)
+            checked, found = ovpn_config.check(ovpn_config.decode(config_file.read(config)), args, wishes)
         except ValueError as error:
             found = [str(error)]
         faults += [f"cannot use VPN_CONFIG={config}: {fault}" for fault in found]
@@ -122,39 +118,3 @@ def _credential_faults(username: Secret | None, password: Secret | None) -> list
         except ValueError as error:
             faults.append(f"cannot log in: {name} {error}; correct it")
     return faults
-
-
-def _read(config: Path) -> bytes:
-    """Read the file; raises ValueError with what is wrong and what to do."""
-    try:
-        # Reading a pipe that nobody writes to would never end.
-        if not stat.S_ISREG(config.stat().st_mode):
-            kind = "a directory" if config.is_dir() else "no plain file"
-            raise ValueError(
-                f"it is {kind}; mount the file itself (Docker makes a directory where the host has no file)"
-            )
-        with config.open("rb") as file:
-            return file.read(ovpn_config.MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise ValueError("no such file; mount it there, or correct VPN_CONFIG") from None
-    except PermissionError:
-        raise ValueError(_unreadable(config)) from None
-    except OSError as error:
-        raise ValueError(f"it cannot be read: {error.strerror}") from None
-
-
-def _unreadable(config: Path) -> str:
-    advice = "make it readable on the host (chmod o+r), or owned by the container's user"
-    seen = "nothing of it can be seen"
-    for path in (config, *config.absolute().parents):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            seen = f"{path} is {stat.filemode(status.st_mode)}, owner {_user(status.st_uid)}"
-            break
-    return f"user {os.geteuid()} may not read it without CAP_DAC_OVERRIDE, {seen}; {advice}"
-
-
-def _user(uid: int) -> str:
-    with contextlib.suppress(KeyError):
-        return f"{pwd.getpwuid(uid).pw_name} ({uid})"
-    return str(uid)

@@ -4,10 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from entrypoint.clients.config_file import MAX_BYTES
 from entrypoint.clients.ovpn_text import Directive, arguments, directives
-
-MAX_BYTES = 1024 * 1024
-"""The largest configuration; one with every certificate inside has some ten thousand bytes."""
 
 SCRIPTS_WISH = 'VPN_ARGS="--script-security 2"'
 """How a user says that openvpn may start programs."""

@@ -1,0 +1,237 @@
+from ipaddress import ip_address, ip_interface, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrypoint.detect import ContainerNetwork, Exit, Gateways, container_networks, tunnels, why_none
+from entrypoint.network import PROTOCOL, TUNNEL_KINDS, Route, Snapshot
+from tests.unit.kernel_values import DOCKER, DUAL, Seen, route
+
+NOTHING_REMEMBERED: dict[tuple[str, object], Exit] = {}
+POD = (
+    Seen()
+    .link("eth0")
+    .address("eth0", "10.244.1.5/32")
+    .routes(route("default", via="169.254.1.1"), route("169.254.1.1/32"))
+)
+
+
+def find(seen: Seen, named: Gateways | None = None) -> tuple[ContainerNetwork, ...]:
+    """Detect with nothing remembered."""
+    return container_networks(seen.snapshot, named or {}, {})
+
+
+def lines(found: tuple[ContainerNetwork, ...]) -> list[str]:
+    """Write what was found, a line each."""
+    return [f"{n.network} on {n.link} by {n.exit}" if n.exit else f"{n.link}: {n.problem}" for n in found]
+
+
+def test_a_container_of_docker_has_one_network_and_its_gateway() -> None:
+    """The default route of the main table names it."""
+    assert lines(find(DOCKER)) == ["172.30.0.0/16 on eth0 by 172.30.0.1"]
+    assert find(DOCKER)[0].interface == ip_interface("172.30.0.2/16")
+
+
+def test_both_families_are_found_and_the_link_local_one_is_not() -> None:
+    """Replies to a link-local address never leave the link."""
+    assert lines(find(DUAL)) == [
+        "172.30.0.0/16 on eth0 by 172.30.0.1",
+        "fd00:30::/64 on eth0 by fd00:30::1",
+    ]
+
+
+@pytest.mark.parametrize("kind", sorted(TUNNEL_KINDS))
+def test_a_tunnel_is_no_container_network(kind: str) -> None:
+    """Neither a VPN of our own client nor one that was there before."""
+    seen = DOCKER.link("vpn0", kind).address("vpn0", "10.99.0.2/24")
+    assert lines(find(seen)) == lines(find(DOCKER))
+
+
+def test_a_pod_has_its_gateway_outside_of_its_network() -> None:
+    """Calico and Cilium give a /32 and a gateway on the link."""
+    assert lines(find(POD)) == ["10.244.1.5/32 on eth0 by 169.254.1.1"]
+
+
+def test_a_second_network_without_a_default_is_told_with_the_setting_that_names_its_gateway() -> None:
+    """`docker network connect` brings no route; the network that can be served comes first."""
+    seen = (
+        Seen()
+        .link("eth0")
+        .link("eth1")
+        .address("eth0", "172.31.0.2/16")
+        .address("eth1", "172.30.0.2/16")
+        .routes(route("default", "eth1", via="172.30.0.1"), route("172.31.0.0/16", protocol=2))
+    )
+    assert lines(find(seen)) == [
+        "172.30.0.0/16 on eth1 by 172.30.0.1",
+        (
+            "eth0: cannot find the gateway of eth0 (172.31.0.0/16): saw no route that names one; "
+            "set GATEWAYS=eth0=<address of its router>"
+        ),
+    ]
+
+
+def test_a_gateway_that_the_user_named_goes_before_all_that_is_seen() -> None:
+    """Of its own family and interface only."""
+    named = {("eth0", 4): ip_address("172.30.0.9"), ("eth1", 6): ip_address("fd00:30::9")}
+    assert lines(find(DUAL, named)) == [
+        "172.30.0.0/16 on eth0 by 172.30.0.9",
+        "fd00:30::/64 on eth0 by fd00:30::1",
+    ]
+
+
+def test_two_equal_gateways_are_not_chosen_between() -> None:
+    """The text shows both and how to name one."""
+    two = DOCKER.routes(route("default", via="172.30.0.254"))
+    assert lines(find(two)) == [
+        (
+            "eth0: cannot choose the gateway of eth0 (172.30.0.0/16): saw 172.30.0.1 and 172.30.0.254; "
+            "set GATEWAYS=eth0=172.30.0.1 or the one that leads to your LAN"
+        )
+    ]
+
+
+def test_the_lower_metric_is_the_gateway_in_use() -> None:
+    """As the kernel itself chooses."""
+    backup = DOCKER.routes(route("default", via="172.30.0.254", metric=100))
+    assert lines(find(backup)) == lines(find(DOCKER))
+
+
+def test_the_main_table_goes_before_a_strangers_table() -> None:
+    """Somebody's policy routing by another router does not make the gateway doubtful."""
+    stranger = DOCKER.routes(route("default", via="172.30.0.254", table=200))
+    assert lines(find(stranger)) == lines(find(DOCKER))
+
+
+def test_a_killed_runs_table_still_knows_the_gateway() -> None:
+    """Its client may have taken the default route from the main table."""
+    seen = (
+        Seen()
+        .link("eth0")
+        .address("eth0", "172.30.0.2/16")
+        .routes(route("default", via="172.30.0.1", table=7100, protocol=PROTOCOL))
+    )
+    assert lines(find(seen)) == ["172.30.0.0/16 on eth0 by 172.30.0.1"]
+
+
+def test_a_moved_default_goes_before_our_own_table() -> None:
+    """What we set says where the gateway was."""
+    seen = (
+        Seen()
+        .link("eth0")
+        .address("eth0", "172.30.0.2/16")
+        .routes(
+            route("default", via="172.30.0.1", table=7100, protocol=PROTOCOL),
+            route("default", via="172.30.0.9", metric=100),
+        )
+    )
+    assert lines(find(seen)) == ["172.30.0.0/16 on eth0 by 172.30.0.9"]
+
+
+def test_beside_a_foreign_vpn_the_host_route_to_its_server_names_the_gateway() -> None:
+    """OpenVPN's redirect-gateway without def1 takes the default route away and leaves this one."""
+    seen = (
+        Seen()
+        .link("eth0")
+        .address("eth0", "172.30.0.2/16")
+        .routes(route("198.51.100.10/32", via="172.30.0.1"), route("172.30.0.0/16", protocol=2))
+    )
+    assert lines(find(seen)) == ["172.30.0.0/16 on eth0 by 172.30.0.1"]
+
+
+def test_a_link_that_went_down_keeps_its_gateway_in_memory() -> None:
+    """The kernel drops its routes, and the router has not moved."""
+    seen = Seen().link("eth0", up=False).address("eth0", "172.30.0.2/16")
+    remembered = {("eth0", ip_network("172.30.0.0/16")): Exit(ip_address("172.30.0.1"))}
+    (network,) = container_networks(seen.snapshot, {}, remembered)
+    assert (network.up, network.exit) == (False, Exit(ip_address("172.30.0.1")))
+
+
+def test_a_default_route_without_a_gateway_is_a_way_out() -> None:
+    """A point-to-point link, as some providers of containers make."""
+    seen = Seen().link("eth0").address("eth0", "10.1.2.3/32").routes(route("default"))
+    assert lines(find(seen)) == ["10.1.2.3/32 on eth0 by the link itself"]
+
+
+def test_a_network_is_one_network_however_many_addresses_it_has() -> None:
+    """The kernel's first address stands for it; another network on the same link is another."""
+    seen = DOCKER.address("eth0", "172.30.0.5/16").address("eth0", "192.168.9.2/24")
+    assert [str(n.interface) for n in find(seen)] == ["172.30.0.2/16", "192.168.9.2/24"]
+
+
+def test_no_network_at_all_is_told_with_what_was_seen() -> None:
+    """Links with their addresses, those that cannot serve with the reason."""
+    seen = Seen().link("eth0", up=False).link("tun0", "tun").address("tun0", "10.99.0.2/24")
+    assert why_none(seen.snapshot, find(seen)) == (
+        "cannot find a container network: saw lo (no address), eth0 (no address, down), "
+        "tun0 (10.99.0.2/24, a tunnel); "
+        "attach the container to a network (compose: `networks:`, not `network_mode: none`)"
+    )
+
+
+def test_networks_without_a_gateway_tell_each_its_problem() -> None:
+    """One that can be served is enough to start."""
+    lost = Seen().link("eth0").address("eth0", "172.30.0.2/16").address("eth0", "fd00:30::2/64")
+    why = why_none(lost.snapshot, find(lost))
+    assert why is not None
+    assert why.count("cannot find the gateway of eth0") == 2
+    half = lost.routes(route("default", via="172.30.0.1"))
+    assert why_none(half.snapshot, find(half)) is None
+
+
+def test_a_tunnel_counts_once_it_is_up_and_has_an_address() -> None:
+    """Before that nothing can be sent through it."""
+    seen = (
+        DOCKER.link("tun0", "tun").link("tun1", "tun", up=False).link("wg0", "wireguard")
+        .address("tun1", "10.98.0.2/24").address("wg0", "10.97.0.2/24").address("wg0", "fd00:97::2/64")
+    )  # fmt: skip
+    assert [(link.name, [str(a) for a in addresses]) for link, addresses in tunnels(seen.snapshot)] == [
+        ("wg0", ["10.97.0.2/24", "fd00:97::2/64"])
+    ]
+
+
+interfaces = st.sampled_from(
+    ["172.30.0.2/16", "172.31.0.2/24", "10.1.2.3/32", "fd00:30::2/64", "fe80::1/64", "fd00::1/128"]
+)
+routes = st.builds(
+    route,
+    st.sampled_from(["default", "default6", "198.51.100.1/32", "10.0.0.0/8", "fd00:99::/64"]),
+    st.sampled_from(["eth0", "eth1", "gone"]),
+    via=st.sampled_from([None, "172.30.0.1", "172.30.0.2", "fe80::9"]),
+    table=st.sampled_from([254, 7100, 200]),
+    metric=st.sampled_from([0, 100]),
+    protocol=st.sampled_from([2, 3, PROTOCOL]),
+).filter(lambda r: r.gateway is None or r.gateway.version == r.destination.version)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["eth0", "eth1", "tun0"]), interfaces), max_size=5),
+    st.lists(routes, max_size=6),
+    st.booleans(),
+)
+def test_each_network_has_a_way_out_or_a_reason(
+    addresses: list[tuple[str, str]],
+    there: list[Route],
+    up: bool,  # noqa: FBT001 - drawn by hypothesis
+) -> None:
+    """Never both and never neither; the reason is one line that names link, network and setting."""
+    seen = Seen().link("eth0", up=up).link("eth1").link("tun0", "tun").routes(*there)
+    for link, interface in addresses:
+        seen = seen.address(link, interface)
+    found = find(seen)
+    assert len({network.key for network in found}) == len(found)
+    for network in found:
+        assert network.link != "tun0"
+        assert (network.exit is None) != (network.problem is None)
+        if network.problem:
+            assert len(network.problem.splitlines()) == 1
+            assert f"{network.link} ({network.network})" in network.problem
+            assert f"GATEWAYS={network.link}=" in network.problem
+    assert sorted(found, key=lambda network: network.exit is None) == list(found)
+    assert (why_none(seen.snapshot, found) is None) == any(network.exit for network in found)
+
+
+def test_an_empty_kernel_is_no_exception() -> None:
+    """A namespace without even a loopback."""
+    assert why_none(Snapshot(), ()) is not None

@@ -1,0 +1,158 @@
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from entrypoint import log
+from entrypoint.settings import load
+
+PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
+
+
+@pytest.fixture(autouse=True)
+def root_logger() -> Iterator[None]:
+    """Put the root logger back as pytest had it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return what stands on standard output."""
+    return capsys.readouterr().out.splitlines()
+
+
+def set_up(**environ: str) -> logging.Logger:
+    """Set the log up from an environment; gives a logger of ours."""
+    log.set_up(load(environ)[0])
+    return logging.getLogger("entrypoint.test")
+
+
+def test_a_line_of_text_is_time_level_and_message(capsys: pytest.CaptureFixture[str]) -> None:
+    """The time in UTC to the millisecond, on standard output where Docker looks."""
+    set_up().warning("%d rules", 2)
+    (line,) = lines(capsys)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z warning 2 rules", line)
+
+
+def test_a_line_of_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object a line, also with a traceback in the message."""
+    logger = set_up(LOG_FORMAT="json")
+    try:
+        int("first\nsecond")
+    except ValueError:
+        logger.exception("cannot go on")
+    (line,) = lines(capsys)
+    entry = json.loads(line)
+    assert list(entry) == ["time", "level", "message"]
+    assert entry["level"] == "error"
+    assert entry["message"].startswith("cannot go on\nTraceback ")
+    assert entry["message"].endswith(r"'first\nsecond'")
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_the_level_says_what_is_told(level: str, told: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """From that one upwards."""
+    logger = set_up(LOG_LEVEL=level)
+    for each in ("debug", "info", "warning", "error"):
+        getattr(logger, each)(each)
+    assert [line.split()[-1] for line in lines(capsys)] == told
+
+
+def test_the_libraries_chatter_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """A server's "Uvicorn running on" is no event of ours; its warnings are told."""
+    set_up()
+    logging.getLogger("uvicorn.error").info("running")
+    logging.getLogger("asyncio").warning("slow")
+    assert [line.split()[-1] for line in lines(capsys)] == ["slow"]
+
+
+def fail_twice() -> None:
+    """Raise an error that has another for its cause; both texts hold the password."""
+    try:
+        raise OSError(f"refused {PASSWORD}\nfor {PASSWORD}")  # noqa: TRY301 - the cause
+    except OSError as error:
+        raise ValueError(f"{PASSWORD} again") from error
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_secret_is_blacked_out_wherever_it_stands(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the message, in its arguments, and in each line of a traceback with its cause."""
+    logger = set_up(VPN_USERNAME="alice", VPN_PASSWORD=PASSWORD, LOG_FORMAT=form)
+    try:
+        fail_twice()
+    except ValueError:
+        logger.exception("user %s: %s", "alice", {"password": PASSWORD})
+    out = "\n".join(lines(capsys))
+    assert out.count(log.REDACTED) == 5
+    assert PASSWORD not in out
+    assert "alice" not in out
+    assert "Traceback" in out
+
+
+def test_a_secret_that_begins_with_another_is_blacked_out_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """Many a password begins with the user's name: its rest would tell most of it."""
+    logger = set_up(VPN_USERNAME="alice", VPN_PASSWORD="alice-4711")  # noqa: S106 - of nobody
+    logger.info("sent alice-4711")
+    (line,) = lines(capsys)
+    assert "4711" not in line
+
+
+def test_a_rotated_secret_is_blacked_out_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands in the file now is the secret; a file that is gone stops no line."""
+    held = tmp_path / "password"
+    held.write_text("first-secret")
+    logger = set_up(VPN_PASSWORD_FILE=str(held))
+    held.write_text("second-secret\n")
+    logger.info("with second-secret")
+    held.unlink()
+    logger.info("without")
+    assert [line.split(" ", 2)[2].strip() for line in lines(capsys)] == ["with ***", "without"]
+
+
+def test_a_short_secret_is_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    """A password of one letter would black out half of the log."""
+    set_up(VPN_PASSWORD="e").info("the rule")  # noqa: S106 - of nobody
+    assert lines(capsys)[0].endswith("the rule")
+
+
+@given(
+    st.text("abc", min_size=4, max_size=8),
+    st.text("abc", min_size=4, max_size=8),
+    st.text("abc", max_size=20),
+)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_secret_is_left_in_any_line(
+    capsys: pytest.CaptureFixture[str], one: str, other: str, message: str
+) -> None:
+    """Whatever the secrets share, none stands in the line afterwards."""
+    set_up(VPN_USERNAME=one, VPN_PASSWORD=other).info("%s", f"{message}{one}{message}{other}")
+    (line,) = lines(capsys)
+    assert one not in line
+    assert other not in line
+
+
+def test_setting_up_again_does_not_double_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line is told once."""
+    loaded, _ = load({})
+    log.set_up(loaded)
+    log.set_up(replace(loaded, log_level="warning"))
+    logging.getLogger("entrypoint").warning("once")
+    assert len(lines(capsys)) == 1

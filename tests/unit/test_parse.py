@@ -1,0 +1,195 @@
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from entrypoint import parse
+from entrypoint.settings import TABLE, Setting
+from tests.unit.samples import SAMPLES
+
+LONGEST_MESSAGE = 400
+"""Characters: a fault is read in a log, where a value of 64 KiB would hide it."""
+
+rows = st.sampled_from(TABLE)
+near_misses = st.builds(
+    lambda start, sample, noise, end: start + sample + noise + end,
+    st.text(max_size=3),
+    st.sampled_from([*SAMPLES.values(), "all", "auto", "off", "1-", "::/0", "eth0=", "[::1%lo]:80", "'"]),
+    st.text(st.characters(), max_size=8),
+    st.sampled_from(["", ",", "\n", " ", "/", "%", "=", "\x1f", "\u2028", "\ud800"]),
+)
+anything = st.one_of(st.text(st.characters(), min_size=1), near_misses)
+
+
+def complaint(row: Setting, text: str) -> ValueError | None:
+    """Return what a row says against a text; any other exception passes through."""
+    try:
+        row.parse(text)
+    except ValueError as error:
+        return error
+    return None
+
+
+@given(rows, anything)
+@example(next(row for row in TABLE if row.name == "RULE_PRIORITY"), "9" * 5000)
+@example(next(row for row in TABLE if row.name == "VPN_UP_TIMEOUT"), "٣s")
+@example(next(row for row in TABLE if row.name == "LAN_NETWORKS"), "fe80::1%eth0/64")
+def test_any_text_is_a_value_or_one_line_of_what_is_wrong(row: Setting, text: str) -> None:
+    """No parser raises anything but ValueError, whose message is a short line that begins with the name."""
+    error = complaint(row, text)
+    assert error is None or type(error) is ValueError
+    assert error is None or len(str(error).splitlines()) == 1
+    assert error is None or str(error).startswith(row.name)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("character", ["x", "\n", "9"])
+def test_a_message_stays_short_however_long_the_value(row: Setting, character: str) -> None:
+    """A certificate pasted into the wrong setting does not fill the log."""
+    assert len(str(complaint(row, character * 10_000))) <= LONGEST_MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("500ms", 0.5), ("30s", 30), ("2m", 120), ("1h", 3600), ("24h", 86400), ("1ms", 0.001)],
+)
+def test_a_duration_is_seconds(text: str, seconds: float) -> None:
+    """Whole numbers with a unit, to a day."""
+    assert parse.duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0s", "30", "1.5s", "-1s", "1 s", "1S", "25h", "99999999999ms", "s", "1sm"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """A bare number has no unit that could be guessed; zero would mean no attempt at all."""
+    with pytest.raises(ValueError, match="whole number and its unit"):
+        parse.duration(text)
+
+
+def test_networks_are_stored_as_the_kernel_stores_them() -> None:
+    """Host bits go, doubles too; commas and blanks part them."""
+    assert parse.networks("10.20.0.5/24, 10.20.0.0/24\n fd00:20::1/64,") == (
+        ip_network("10.20.0.0/24"),
+        ip_network("fd00:20::/64"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("10.20.0.0/33", "no network"),
+        ("lan", "no network"),
+        (",", "names nothing"),
+        ("0.0.0.0/0", "everything past the VPN"),
+        ("::/0", "everything past the VPN"),
+        ("fe80::1%eth0/64", "no network"),
+    ],
+)
+def test_what_is_no_lan_is_refused(text: str, why: str) -> None:
+    """A network of length zero would take the whole internet past the tunnel."""
+    with pytest.raises(ValueError, match=why):
+        parse.networks(text)
+
+
+def test_an_interface_may_have_a_gateway_of_each_family() -> None:
+    """Told twice is told once."""
+    assert parse.gateways("eth1=172.31.0.1 eth1=fd00:31::1, eth1=172.31.0.1") == (
+        ("eth1", ip_address("172.31.0.1")),
+        ("eth1", ip_address("fd00:31::1")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("172.31.0.1", "write interface=address"),
+        ("eth1=", "write interface=address"),
+        ("=172.31.0.1", "write interface=address"),
+        ("a-name-of-too-many-letters=172.31.0.1", "write interface=address"),
+        ("eth1=0.0.0.0", "can be no gateway"),
+        ("eth1=224.0.0.1", "can be no gateway"),
+        ("eth1=127.0.0.1", "can be no gateway"),
+        ("eth1=fe80::1%eth1", "can be no gateway"),
+        ("eth1=172.31.0.1,eth1=172.31.0.2", "two IPv4 gateways for eth1"),
+    ],
+)
+def test_what_is_no_gateway_is_refused(text: str, why: str) -> None:
+    """The text says which pair and how it is written."""
+    with pytest.raises(ValueError, match=why):
+        parse.gateways(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("127.0.0.1:9797", ("127.0.0.1", 9797)),
+        ("0.0.0.0:1", ("0.0.0.0", 1)),  # noqa: S104 - what a user may ask for
+        ("[::1]:65535", ("::1", 65535)),
+        ("off", None),
+    ],
+)
+def test_a_place_to_listen_is_address_and_port(text: str, place: tuple[str, int] | None) -> None:
+    """IPv6 in brackets, as in a URL."""
+    assert parse.listen(text) == place
+
+
+@pytest.mark.parametrize(
+    "text", ["9797", ":9797", "localhost:9797", "::1:9797", "[127.0.0.1]:9797", "127.0.0.1:0", "127.0.0.1:"]
+)
+def test_what_is_no_place_to_listen_is_refused(text: str) -> None:
+    """A name would have to be looked up; a bare port leaves open who may ask."""
+    with pytest.raises(ValueError, match="no place to listen"):
+        parse.listen(text)
+
+
+@pytest.mark.parametrize("text", ["189", "252", "255", "0", "4294967232", "x", "7100 "])
+def test_a_table_of_the_kernels_own_is_refused(text: str) -> None:
+    """Not even the last one that may become ours: 189 and the 63 after it reach 252."""
+    with pytest.raises(ValueError, match=r"kernel's own|whole number"):
+        parse.first_table(text)
+
+
+@pytest.mark.parametrize("table", [1, 188, 256, 7100, 4294967231])
+def test_any_other_table_is_taken(table: int) -> None:
+    """From the first to the last of which 64 fit."""
+    assert parse.first_table(str(table)) == table
+
+
+@pytest.mark.parametrize("name", ["eth0", "tun-work", "wlp3s0", "x" * 15, "br_lan.10@"])
+def test_an_interface_name_is_what_the_kernel_takes(name: str) -> None:
+    """As dev_valid_name() of Linux: at most 15 bytes."""
+    assert parse.link_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "x" * 16, ".", "..", "a b", "a/b", "a:b", "tün"])
+def test_what_is_no_interface_name_is_refused(name: str) -> None:
+    """The kernel would refuse it only when the client is started."""
+    with pytest.raises(ValueError, match="no interface name"):
+        parse.link_name(name)
+
+
+def test_words_are_read_as_a_shell_reads_them() -> None:
+    """Quotes keep blanks together."""
+    assert parse.words("--setenv UV_SITE 'head office'") == ("--setenv", "UV_SITE", "head office")
+
+
+@pytest.mark.parametrize(
+    ("parser", "text", "value"),
+    [
+        (parse.ports, "53 5000-5002", (range(53, 54), range(5000, 5003))),
+        (parse.ports, "all", None),
+        (parse.dns, "keep", "keep"),
+        (parse.dns, "10.0.0.53,fd00::53", (ip_address("10.0.0.53"), ip_address("fd00::53"))),
+    ],
+)
+def test_lists_are_parted_by_commas_or_blanks(parser: parse.Parser[Any], text: str, value: object) -> None:
+    """Ports, ranges and resolvers."""
+    assert parser(text) == value
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "10-9", "1-2-3", "http", "-", "1-"])
+def test_what_is_no_port_is_refused(text: str) -> None:
+    """A range runs upwards."""
+    with pytest.raises(ValueError, match="write ports or ranges"):
+        parse.ports(text)
