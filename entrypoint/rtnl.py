@@ -13,13 +13,16 @@ from ipaddress import ip_address, ip_interface, ip_network
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-# pyroute2.minimal is the library without NDB, sqlite and the rest: a third less to load.
-from pyroute2.minimal import AsyncIPRoute, NetlinkDumpInterrupted, NetlinkError
-from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import RTM_GETROUTE
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
-
 from entrypoint.faults import MissingPrivilege
+from entrypoint.lean_pyroute2 import (
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    RTM_GETROUTE,
+    AsyncIPRoute,
+    NetlinkDumpInterrupted,
+    NetlinkError,
+    rtmsg,
+)
 from entrypoint.network import (
     IPV6,
     MAIN_TABLE,

@@ -118,7 +118,10 @@ class _Run:
     async def _find_overlaps(self, tunnel: Link) -> None:
         view, server = self._reconciler.view, self._supervisor.report.server
         routes = await self._rtnl.routes_by(tunnel)
-        peers = machine.tcp_peers(network.interface.ip for network in view.networks)
+        # In a thread: where many processes can be seen it takes long.
+        peers = await asyncio.to_thread(
+            machine.tcp_peers, [network.interface.ip for network in view.networks]
+        )
         outside = {peer for peer in peers if not any(peer in network.network for network in view.networks)}
         self._overlaps = overlaps(
             routes,

@@ -1,0 +1,40 @@
+"""Sidegate beside bare `openvpn`: what the sidecar costs, and what it saves.
+
+    make bench                     or, as root:  python -m bench --runs 5 --idle 60
+
+Both do the same work in the same lab (tests/lab: namespaces without an uplink, a real OpenVPN server
+that pushes a route over the LAN): connect with one and the same `.ovpn` file. Bare is what a user would
+start, `openvpn --config FILE`. Sidegate is started as the Dockerfile starts it (interpreter options and
+environment are read from there) but without tini and the shell before it, and by the Python of this
+machine without its .pth files (`-S`: what `site` itself takes in the image, some 2 ms, is left out).
+The runs alternate, each against a server that was just started; one run of each goes first and is not
+counted, so that every file is in memory.
+
+What the figures mean:
+
+- *VPN peer connects*: seconds from the exec of the program to the first TCP connection that server B, on
+  the far side of the VPN, can open to the service at the tunnel's address. Server B tries every 5 ms.
+- *ready*: to that and to the first 200 of /readyz, asked every 10 ms, whichever is later. It is compared
+  with bare's time above, which has no readiness to ask for.
+- *CPU until then*: of the program and what it started, without the server's share. Where the wall time is
+  blurred by what else the machine does, this is the steadier figure.
+- *LAN echoes lost*: of one connection from the laptop, established before, that sends an echo every
+  millisecond until a second after the above; lost means answered after 150 ms or never. A machine that
+  stalls for so long counts here too; *segments sent again* shows real loss. *LAN connects* asks anew,
+  while the tunnel stands and after the stop.
+- *Memory*: PSS of /proc/PID/smaps_rollup a second after ready. Pages that several processes map are
+  divided among them, so both contenders run on copies of the files that they map: like an image's, they
+  are shared by nobody outside. RSS beside it counts in full also what the entrypoint shares with its
+  openvpn. A process that was asked for /metrics has imported more. This machine's Python is not the
+  image's, whose build may take a little more or less.
+- *Idle CPU*: run time by /proc/PID/task/*/schedstat in nanoseconds, and how often a process was woken
+  (voluntary context switches), over `--idle` seconds without traffic or health checks. The server pings
+  every second, so that openvpn itself is never quite idle.
+- *HEALTHCHECK*: user and system time of the process, as wait4(2) tells, and its wall time, without
+  Docker's part in it; beside it the usual alternatives.
+- *stop*: from SIGTERM to the end of the program. Sidegate's includes the end of its openvpn.
+
+Each cell says median (least to worst). The ratio is that of the medians. On a busy machine the least
+is the better estimate; the load average before and after tells how busy it was. Figures of different
+machines, or of different runs on a shared one, do not compare; those of one table do.
+"""

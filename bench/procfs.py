@@ -1,0 +1,65 @@
+"""What /proc says of processes: memory, CPU time, wake-ups (proc(5))."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of one process, in bytes."""
+
+    pss: int
+    """Pages shared with others are divided among those who map them."""
+    rss: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one process did up to now."""
+
+    cpu: float
+    """Seconds."""
+    wakes: int
+    """Voluntary context switches: as often it had slept."""
+
+    def __sub__(self, earlier: "Work") -> "Work":
+        return Work(self.cpu - earlier.cpu, self.wakes - earlier.wakes)
+
+
+def tree(pid: int) -> dict[int, str]:
+    """Return a process and all below it: id and name."""
+    found = {pid: (PROC / str(pid) / "comm").read_text().strip()}
+    for children in (PROC / str(pid) / "task").glob("*/children"):
+        for child in children.read_text().split():
+            found |= tree(int(child))
+    return found
+
+
+def memory(pid: int) -> Memory:
+    """Read smaps_rollup; raises OSError where the process is gone."""
+    text = (PROC / str(pid) / "smaps_rollup").read_text()
+    values = {name: int(kib) * 1024 for name, kib in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)}
+    return Memory(values["Pss"], values["Rss"])
+
+
+def work(pid: int) -> Work:
+    """Sum over the threads; the time of threads that have ended is not in it."""
+    nanoseconds = wakes = 0
+    for thread in (PROC / str(pid) / "task").iterdir():
+        # The first field is the time spent on a CPU (Documentation/scheduler/sched-stats.rst).
+        nanoseconds += int((thread / "schedstat").read_text().split()[0])
+        switches = re.search(
+            r"^voluntary_ctxt_switches:\s+(\d+)$", (thread / "status").read_text(), re.MULTILINE
+        )
+        if switches is None:
+            raise ValueError(f"cannot count the wake-ups of {thread}: saw no voluntary_ctxt_switches")
+        wakes += int(switches[1])
+    return Work(nanoseconds / 1e9, wakes)
+
+
+def loadavg() -> str:
+    """Return the load averages of 1, 5 and 15 minutes, and runnable/all tasks."""
+    return " ".join((PROC / "loadavg").read_text().split()[:4])

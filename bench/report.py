@@ -1,0 +1,168 @@
+"""The figures as one table in Markdown, each beside its target."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.procfs import Memory, Work
+from bench.steady import Probe
+from bench.trial import Trial
+
+START_EXTRA_MAX = 0.35
+"""Seconds from bare openvpn's usable tunnel to Sidegate's readiness."""
+PSS_MAX = 40e6
+"""Bytes, of the entrypoint alone."""
+IDLE_MAX = 0.001
+"""Seconds of CPU in a minute: so little that one wake-up in a second would already be seen."""
+PROBE_CPU_MAX = 0.06
+"""Seconds of CPU of one HEALTHCHECK."""
+
+OPENVPN = "openvpn"
+NONE = "-"
+_MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    figure: str
+    bare: str = NONE
+    sidegate: str = NONE
+    ratio: str = NONE
+    target: str = NONE
+    met: bool | None = None
+    """None where there is no target."""
+
+    def __str__(self) -> str:
+        verdict = {None: NONE, True: "yes", False: "**no**"}[self.met]
+        return f"| {self.figure} | {self.bare} | {self.sidegate} | {self.ratio} | {self.target} | {verdict} |"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows under their head."""
+    head = "| figure | bare openvpn | Sidegate | ratio | target | met |"
+    return "\n".join([head, "| --- | ---: | ---: | ---: | --- | --- |", *map(str, rows)])
+
+
+def trial_rows(bare: Sequence[Trial], sidegate: Sequence[Trial]) -> list[Row]:
+    """Return what starts, lives and stops showed."""
+    usable = [trial.usable for trial in bare]
+    ready = [trial.ready for trial in sidegate]
+    extra = statistics.median(ready) - statistics.median(usable)
+    extra_least = min(ready) - min(usable)
+    lost = sum(trial.echo.lost for trial in sidegate)
+    own = [_entrypoint(trial, "pss") for trial in sidegate]
+    return [
+        _compare("start: VPN peer connects, s", bare, sidegate, lambda trial: trial.usable, "{:.3f}"),
+        Row(
+            "start: ready, s",
+            _cell(usable, "{:.3f}"),
+            _cell(ready, "{:.3f}"),
+            _ratio(usable, ready),
+            f"≤ {START_EXTRA_MAX} more (median {extra:+.3f}, least {extra_least:+.3f})",
+            extra <= START_EXTRA_MAX,
+        ),
+        _compare("start: CPU until then, ms", bare, sidegate, lambda trial: trial.cpu * 1e3, "{:.0f}"),
+        Row(
+            "LAN echoes lost during the start",
+            _of(bare, lambda trial: trial.echo.lost),
+            _of(sidegate, lambda trial: trial.echo.lost),
+            target="0",
+            met=lost == 0,
+        ),
+        _compare("... segments sent again", bare, sidegate, lambda trial: trial.echo.resent, "{:.0f}"),
+        _compare(
+            "... longest silence, ms", bare, sidegate, lambda trial: trial.echo.longest_gap * 1e3, "{:.0f}"
+        ),
+        Row("LAN connects while the tunnel stands", *_yes(bare, sidegate, lambda trial: trial.lan_while_up)),
+        Row("LAN connects after the stop", *_yes(bare, sidegate, lambda trial: trial.lan_after)),
+        Row(
+            "PSS of the entrypoint, MB",
+            sidegate=_cell([value / 1e6 for value in own], "{:.1f}"),
+            target=f"≤ {PSS_MAX / 1e6:.0f}",
+            met=max(own) <= PSS_MAX,
+        ),
+        Row(
+            "... its RSS, MB", sidegate=_cell([_entrypoint(each, "rss") / 1e6 for each in sidegate], "{:.1f}")
+        ),
+        _compare("PSS of all processes, MB", bare, sidegate, _all_pss, "{:.1f}"),
+        _compare("stop: SIGTERM to the end, s", bare, sidegate, lambda trial: trial.stop, "{:.3f}"),
+    ]
+
+
+def idle_rows(seconds: float, bare: dict[str, Work], sidegate: dict[str, Work]) -> list[Row]:
+    """Return what the processes did while nothing went on, as of a minute."""
+    per_minute = _MINUTE / seconds
+    own = [work for name, work in sidegate.items() if name != OPENVPN]
+    cpu = sum(work.cpu for work in own) * per_minute
+    return [
+        Row(
+            "idle: CPU of the entrypoint, ms/min",
+            sidegate=f"{cpu * 1e3:.2f}, woken {sum(work.wakes for work in own) * per_minute:.0f} times",
+            target=f"none (≤ {IDLE_MAX * 1e3:g})",
+            met=cpu <= IDLE_MAX,
+        ),
+        Row("idle: CPU of openvpn, ms/min", _openvpn(bare, per_minute), _openvpn(sidegate, per_minute)),
+    ]
+
+
+def scraped_row(memory: Memory) -> Row:
+    """Return what the entrypoint takes where it is watched by Prometheus."""
+    return Row("PSS of the entrypoint after a scrape of /metrics, MB", sidegate=f"{memory.pss / 1e6:.1f}")
+
+
+def probe_rows(probes: Sequence[Probe]) -> list[Row]:
+    """Return what a health check takes."""
+    rows = []
+    for probe in probes:
+        ours = probe is probes[0]
+        rows += [
+            Row(
+                f"{probe.name}: CPU, ms",
+                sidegate=_cell([value * 1e3 for value in probe.cpu], "{:.1f}"),
+                target=f"≤ {PROBE_CPU_MAX * 1e3:g}" if ours else NONE,
+                met=statistics.median(probe.cpu) <= PROBE_CPU_MAX if ours else None,
+            ),
+            Row(f"{probe.name}: wall, ms", sidegate=_cell([value * 1e3 for value in probe.wall], "{:.1f}")),
+        ]
+    return rows
+
+
+def _entrypoint(trial: Trial, kind: str) -> int:
+    return sum(int(getattr(memory, kind)) for name, memory in trial.memory.items() if name != OPENVPN)
+
+
+def _all_pss(trial: Trial) -> float:
+    return sum(memory.pss for memory in trial.memory.values()) / 1e6
+
+
+def _compare(
+    figure: str, bare: Sequence[Trial], sidegate: Sequence[Trial], of: Callable[[Trial], float], form: str
+) -> Row:
+    ours, theirs = [of(trial) for trial in sidegate], [of(trial) for trial in bare]
+    return Row(figure, _cell(theirs, form), _cell(ours, form), _ratio(theirs, ours))
+
+
+def _cell(values: Sequence[float], form: str) -> str:
+    median, least, worst = (form.format(f(values)) for f in (statistics.median, min, max))
+    return median if least == worst else f"{median} ({least} to {worst})"
+
+
+def _ratio(bare: Sequence[float], sidegate: Sequence[float]) -> str:
+    base = statistics.median(bare)
+    return f"{statistics.median(sidegate) / base:.2f}" if base else NONE
+
+
+def _of(trials: Sequence[Trial], count: Callable[[Trial], int]) -> str:
+    return f"{sum(map(count, trials))} of {sum(trial.echo.sent for trial in trials)}"
+
+
+def _yes(bare: Sequence[Trial], sidegate: Sequence[Trial], holds: Callable[[Trial], bool]) -> tuple[str, str]:
+    first, second = (f"{sum(map(holds, each))} of {len(each)}" for each in (bare, sidegate))
+    return first, second
+
+
+def _openvpn(processes: dict[str, Work], per_minute: float) -> str:
+    work = processes[OPENVPN]
+    return f"{work.cpu * per_minute * 1e3:.2f}, woken {work.wakes * per_minute:.0f} times"
