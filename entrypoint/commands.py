@@ -9,7 +9,7 @@ from entrypoint.faults import BadSettings
 from entrypoint.reconcile import Reconciler
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
-from healthcheck.ask import AskError, ask
+from healthcheck.ask import TIMEOUT_SECONDS, AskError, EndpointOffError, ask
 
 ASK_AGAIN_SECONDS = 0.2
 OK = 200
@@ -25,8 +25,8 @@ async def plan(settings: Settings) -> str:
     if why := why_none(view.snapshot, view.networks):
         raise BadSettings(why)
     notes = [
-        f"# {network.link} {network.interface}: table {view.tables[network.link]}, gateway {network.exit}"
-        if network.exit
+        f"# {network.link} {network.interface}: table {view.tables[network.link]}, gateway {network.gateway}"
+        if network.gateway
         else f"# {network.problem}"
         for network in view.networks
     ]
@@ -47,11 +47,15 @@ def wait(timeout_seconds: float | None) -> bool:
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     told = ""
     while True:
+        left = TIMEOUT_SECONDS if deadline is None else max(deadline - time.monotonic(), ASK_AGAIN_SECONDS)
         try:
-            answer = ask("/readyz")
+            answer = ask("/readyz", timeout=min(left, TIMEOUT_SECONDS))
             reason = answer.body.split("\n", 1)[0]
             if answer.status == OK:
                 return True
+        except EndpointOffError as error:
+            print(error, flush=True)  # noqa: T201 - a command's output
+            return False
         except AskError as error:
             reason = str(error)
         if reason != told:

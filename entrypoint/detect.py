@@ -17,14 +17,14 @@ from entrypoint.network import (
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
-    """The way out of a container network: what a default route there says."""
+class NextHop:
+    """Where a default route of a container network leads."""
 
-    gateway: IPAddress | None
-    """None where the link itself is the way (a default route without a gateway)."""
+    address: IPAddress | None
+    """The gateway's; None where the link itself is the way (a default route without a gateway)."""
 
     def __str__(self) -> str:
-        return str(self.gateway or "the link itself")
+        return str(self.address or "the link itself")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,12 @@ class ContainerNetwork:
 
     link: str
     up: bool
+    carrier: bool
     interface: IPInterface
     """Our first address in it, with its prefix length."""
-    exit: Exit | None = None
+    gateway: NextHop | None = None
     problem: str | None = None
-    """Why it has no exit: what was seen and what to set."""
+    """Why it has no gateway: what was seen and what to set."""
 
     @property
     def network(self) -> IPNetwork:
@@ -50,17 +51,20 @@ class ContainerNetwork:
         return self.link, self.network
 
 
+_CONFIGURED = {4, 9, 16}
+"""RTPROT_STATIC, RTPROT_RA and RTPROT_DHCP of linux/rtnetlink.h."""
+
 Gateways = Mapping[tuple[str, int], IPAddress]
 """(interface, IP version) -> the gateway that the user named."""
 
 
 def container_networks(
-    snapshot: Snapshot, named: Gateways, remembered: Mapping[tuple[str, IPNetwork], Exit]
+    snapshot: Snapshot, named: Gateways, remembered: Mapping[tuple[str, IPNetwork], NextHop]
 ) -> tuple[ContainerNetwork, ...]:
-    """Find the container's networks, those with an exit first.
+    """Find the container's networks, those with a gateway first.
 
     A tunnel link is none of them, nor is a link-local IPv6 network: its replies never leave the link.
-    `remembered` are exits found earlier: a link that went down loses its routes, not its router.
+    `remembered` are gateways found earlier: a link that went down loses its routes, not its router.
     """
     found: dict[tuple[str, IPNetwork], ContainerNetwork] = {}
     for link in snapshot.links:
@@ -69,14 +73,16 @@ def container_networks(
         for interface in snapshot.addresses_of(link):
             if interface.version == IPV6 and interface.is_link_local:
                 continue
-            network = ContainerNetwork(link.name, link.up, interface)
-            found.setdefault(network.key, _with_exit(network, snapshot, named, remembered))
-    return tuple(sorted(found.values(), key=lambda network: network.exit is None))
+            if not interface.network.prefixlen:
+                continue  # "from 0.0.0.0/0" would be everybody's rule
+            network = ContainerNetwork(link.name, link.up, link.carrier, interface)
+            found.setdefault(network.key, _with_gateway(network, snapshot, named, remembered))
+    return tuple(sorted(found.values(), key=lambda network: network.gateway is None))
 
 
 def why_none(snapshot: Snapshot, networks: tuple[ContainerNetwork, ...]) -> str | None:
     """Say why no network can be served; None if one can."""
-    if any(network.exit for network in networks):
+    if any(network.gateway for network in networks):
         return None
     if networks:
         return "\n".join(network.problem for network in networks if network.problem)
@@ -105,35 +111,42 @@ def tunnels(snapshot: Snapshot) -> tuple[tuple[Link, tuple[IPInterface, ...]], .
     return tuple(found)
 
 
-def _with_exit(
+def _with_gateway(
     network: ContainerNetwork,
     snapshot: Snapshot,
     named: Gateways,
-    remembered: Mapping[tuple[str, IPNetwork], Exit],
+    remembered: Mapping[tuple[str, IPNetwork], NextHop],
 ) -> ContainerNetwork:
     version = network.interface.version
     if gateway := named.get((network.link, version)):
-        return replace(network, exit=Exit(gateway))
+        if any(gateway == address.interface.ip for address in snapshot.addresses):
+            problem = (
+                f"cannot use GATEWAYS={network.link}={gateway}: it is our own address; name the router's"
+            )
+            return replace(network, problem=problem)
+        return replace(network, gateway=NextHop(gateway))
     routes = [
         route
         for route in snapshot.routes
         if route.link == network.link and route.destination.version == version
     ]
-    # A killed run's table still knows the exit that its client may have taken from the main table.
     theirs = [route for route in routes if route.is_default and route.protocol != PROTOCOL]
-    ours = [route for route in routes if route.is_default and route.protocol == PROTOCOL]
-    # Beside a VPN that took the default route away, the host route to its server still names the gateway.
-    others = [route for route in routes if route.gateway]
-    exits = _best([r for r in theirs if r.table == MAIN_TABLE]) or _best(theirs) or _best(ours)
-    if not exits and network.key in remembered:
-        exits = {remembered[network.key]}
-    if not exits:
-        exits = _best(others)
-    if len(exits) == 1:
-        return replace(network, exit=exits.pop())
+    main = [route for route in theirs if route.table == MAIN_TABLE]
+    if network.key in remembered:
+        # A server can push routes to any neighbour. So while we run, only who is in charge of the link's own
+        # configuration moves its gateway.
+        hops = _best([route for route in main if route.protocol in _CONFIGURED]) or {remembered[network.key]}
+    else:
+        # A killed run's table still knows the gateway that its client may have taken from the main table.
+        ours = [route for route in routes if route.is_default and route.protocol == PROTOCOL]
+        # Beside a VPN that took the default route away, the host route to its server names the gateway.
+        others = [route for route in routes if route.gateway]
+        hops = _best(main) or _best(theirs) or _best(ours) or _best(others)
+    if len(hops) == 1:
+        return replace(network, gateway=hops.pop())
     where = f"{network.link} ({network.network})"
-    if exits:
-        several = sorted(str(exit_) for exit_ in exits)
+    if hops:
+        several = sorted(str(hop) for hop in hops)
         problem = (
             f"cannot choose the gateway of {where}: saw {' and '.join(several)}; "
             f"set GATEWAYS={network.link}={several[0]} or the one that leads to your LAN"
@@ -146,9 +159,9 @@ def _with_exit(
     return replace(network, problem=problem)
 
 
-def _best(routes: list[Route]) -> set[Exit]:
+def _best(routes: list[Route]) -> set[NextHop]:
     lowest = min((route.metric for route in routes), default=0)
-    return {Exit(route.gateway) for route in routes if route.metric == lowest}
+    return {NextHop(route.gateway) for route in routes if route.metric == lowest}
 
 
 def _described(link: Link, snapshot: Snapshot) -> str:

@@ -1,6 +1,7 @@
 """Puts together what health has to know."""
 
 from entrypoint import __version__
+from entrypoint.detect import ContainerNetwork
 from entrypoint.overlap import Overlap
 from entrypoint.reconcile import Reconciler
 from entrypoint.supervisor import Supervisor
@@ -31,9 +32,9 @@ def gather(supervisor: Supervisor, reconciler: Reconciler, overlaps: list[Overla
                 interface=network.link,
                 network=str(network.network),
                 address=str(network.interface.ip),
-                gateway=str(network.exit) if network.exit else None,
+                gateway=str(network.gateway) if network.gateway else None,
                 table=view.tables.get(network.link),
-                problem=network.problem if network.up else "its link is down",
+                problem=_broken(network) or network.problem,
             )
             for network in view.networks
         ),
@@ -49,6 +50,12 @@ def gather(supervisor: Supervisor, reconciler: Reconciler, overlaps: list[Overla
         restarts=supervisor.restarts,
         repairs=reconciler.repairs,
     )
+
+
+def _broken(network: ContainerNetwork) -> str | None:
+    if not network.up:
+        return "its link is down"
+    return None if network.carrier else "its link has no carrier: the other end is down"
 
 
 def _tunnel(supervisor: Supervisor) -> TunnelFacts | None:

@@ -1,50 +1,100 @@
-"""What a killed run left behind and the kernel does not tell: its client, and that client's servers.
+"""What a run notes of itself, for the next one should it be killed.
 
-Kept in a small file of this network namespace, written when a client is started.
+The kernel tells rules and routes; this small file of the network namespace tells the rest: the client's
+process, its servers, and what the main table was before it.
 """
 
-import contextlib
 import json
 import os
 from collections.abc import Iterable
-from ipaddress import ip_address
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from entrypoint.network import IPAddress
+from entrypoint.network import MAIN_TABLE, IPAddress, Link, Route
+from entrypoint.policy import Before
 
 _FILE = "client.json"
 
 
-def remember(run_dir: Path, pid: int, servers: Iterable[IPAddress]) -> None:
-    """Note the running client; a later `servers` replaces the earlier."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        note = {
-            "pid": pid,
-            "started": psutil.Process(pid).create_time(),
-            "servers": [str(server) for server in servers],
-        }
-        new = run_dir / f".{_FILE}"
-        new.write_text(json.dumps(note))
-        new.replace(run_dir / _FILE)
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What a killed run noted."""
+
+    client: int | None = None
+    """The process number of its client, if that still lives."""
+    servers: frozenset[IPAddress] = frozenset()
+    before: Before | None = None
+
+
+def note(run_dir: Path, pid: int, servers: Iterable[IPAddress], before: Before) -> None:
+    """Note the running client; a later call replaces what an earlier one noted. Raises OSError."""
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return
+    content = {
+        "pid": pid,
+        "started": started,
+        "servers": [str(server) for server in servers],
+        "links": [[link.index, link.name] for link in before.links],
+        "routes": [
+            {
+                "destination": str(route.destination),
+                "link": route.link,
+                "gateway": str(route.gateway) if route.gateway else None,
+                "onlink": route.onlink,
+                "metric": route.metric,
+                "protocol": route.protocol,
+            }
+            for route in before.routes
+        ],
+    }
+    new = run_dir / f".{_FILE}"
+    new.write_text(json.dumps(content))
+    new.replace(run_dir / _FILE)
 
 
 def forget(run_dir: Path) -> None:
-    """Drop the note: the client has ended in order."""
+    """Drop the note: the run has ended in order."""
     (run_dir / _FILE).unlink(missing_ok=True)
 
 
-def find(run_dir: Path) -> tuple[psutil.Process | None, set[IPAddress]]:
-    """Return the client of a killed run, if it still lives, and the servers that it had."""
+def find(run_dir: Path) -> Leftovers:
+    """Return what a killed run noted; nothing where it noted nothing."""
     try:
-        note = json.loads((run_dir / _FILE).read_text())
-        servers = {ip_address(server) for server in note["servers"]}
-        process = psutil.Process(note["pid"])
-        # The start time tells the process from a later one with the same number.
-        same = process.create_time() == note["started"] and process.pid != os.getpid()
-    except psutil.NoSuchProcess:
-        return None, servers
+        content = json.loads((run_dir / _FILE).read_text())
+        return Leftovers(
+            _living(content["pid"], content["started"]),
+            frozenset(ip_address(server) for server in content["servers"]),
+            Before(
+                tuple(_route(noted) for noted in content["routes"]),
+                tuple(Link(index, name, "", up=True) for index, name in content["links"]),
+            ),
+        )
     except (OSError, ValueError, KeyError, TypeError):
-        return None, set()
-    return (process if same else None), servers
+        return Leftovers()
+
+
+def _living(pid: int, started: float) -> int | None:
+    try:
+        # The start time tells the process from a later one with the same number.
+        same = psutil.Process(pid).create_time() == started and pid != os.getpid()
+    except psutil.NoSuchProcess:
+        return None
+    return pid if same else None
+
+
+def _route(noted: dict[str, Any]) -> Route:
+    return Route(
+        ip_network(noted["destination"]),
+        noted["link"],
+        MAIN_TABLE,
+        ip_address(noted["gateway"]) if noted["gateway"] else None,
+        onlink=noted["onlink"],
+        metric=noted["metric"],
+        protocol=noted["protocol"],
+    )

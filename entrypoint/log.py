@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from entrypoint.faults import BadSettings
@@ -19,6 +19,8 @@ class _Text(logging.Formatter):
     def __init__(self, secrets: Iterable[Secret]) -> None:
         super().__init__()
         self._secrets = tuple(secrets)
+        self._seen: set[str] = set()
+        """Every value so far: what a file held before it was rotated is hidden as well."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write `time level message`; the time in UTC, to the millisecond."""
@@ -29,18 +31,15 @@ class _Text(logging.Formatter):
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         # The base class adds a traceback where there is one.
         message = super().format(record)
-        # The longest first: a password that begins with the user's name is not to leave its rest.
-        for value in sorted(self._values(), key=len, reverse=True):
-            message = message.replace(value, REDACTED)
-        return when.replace("+00:00", "Z"), record.levelname.lower(), message
-
-    def _values(self) -> Iterator[str]:
         for secret in self._secrets:
             # A file that is gone is told where its value is needed.
             with contextlib.suppress(BadSettings):
-                value = secret.reveal()
-                if len(value) >= _SHORTEST_SECRET:
-                    yield value
+                self._seen.add(secret.reveal())
+        # The longest first: a secret that begins with another is not to leave its rest.
+        for value in sorted(self._seen, key=len, reverse=True):
+            if len(value) >= _SHORTEST_SECRET:
+                message = message.replace(value, REDACTED)
+        return when.replace("+00:00", "Z"), record.levelname.lower(), message
 
 
 class _Json(_Text):

@@ -1,8 +1,10 @@
 """What the container was given: capability, device, IPv6, a place to write, connections."""
 
+import contextlib
 import errno
 import os
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.network import IPAddress
 from healthcheck import ask
 
+ALONE = "\0sidegate"
 CAP_NET_ADMIN = 12
 """Its bit in CapEff (linux/capability.h)."""
 _IPV6_OFF = (
@@ -38,6 +41,24 @@ def check_privileges(device: str | None) -> None:
             )
     if lacking:
         raise MissingPrivilege(*lacking)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Be the only one of us in this network namespace; raises BadSettings where another is.
+
+    An abstract unix socket belongs to the network namespace, whatever file systems its processes see, and
+    goes with its process (unix(7)).
+    """
+    with socket.socket(socket.AF_UNIX) as mine:
+        try:
+            mine.bind(ALONE)
+        except OSError:
+            raise BadSettings(
+                "cannot run: saw another sidegate in this network namespace; "
+                "stop that one, or give this one a network of its own"
+            ) from None
+        yield
 
 
 def has_ipv6() -> bool:

@@ -10,6 +10,9 @@ IPNetwork = IPv4Network | IPv6Network
 PROTOCOL = 83
 """Our tag on rules and routes: free in iproute2's rt_protos, so that ours are told from all others."""
 
+MARK = 0x5347
+"""SO_MARK of a client's own packets ("SG"): they leave by the gateway, whatever the tunnel covers."""
+
 IPV6 = 6
 """What `version` says of an IPv6 address."""
 
@@ -31,6 +34,8 @@ class Link:
     up: bool
     """IFF_UP: administratively up. The kernel keeps no IPv4 route on a link without it."""
     loopback: bool = False
+    carrier: bool = True
+    """IFF_LOWER_UP: there is a signal, or the other end of the pair is up."""
 
     @property
     def is_tunnel(self) -> bool:
@@ -68,13 +73,18 @@ class Route:
         """Whether it takes every destination that no longer prefix takes."""
         return not self.destination.prefixlen
 
+    def _family_named(self) -> tuple[str, ...]:
+        # An IPv4 route may lead to an IPv6 gateway (RFC 5549).
+        other = self.gateway is not None and self.gateway.version != self.destination.version
+        return ("inet6",) if other else ()
+
     def __str__(self) -> str:
         """Read as the arguments of `ip route add`."""
         # IPv6 has no scope: a route without a gateway is on-link there anyhow.
         connected = self.gateway is None and isinstance(self.destination, IPv4Network)
         parts = [
             "default" if self.is_default else str(self.destination),
-            *(("via", str(self.gateway)) if self.gateway else ()),
+            *(("via", *self._family_named(), str(self.gateway)) if self.gateway else ()),
             *("dev", self.link),
             *(("onlink",) if self.onlink else ()),
             *(("scope", "link") if connected else ()),
@@ -93,14 +103,18 @@ class Rule:
     table: int
     priority: int
     destination: IPNetwork | None = None
+    mark: int = 0
+    """FRA_FWMARK with a full mask; 0 for a rule that does not look at it."""
     protocol: int = field(default=PROTOCOL, compare=False)
     """Who made it (FRA_PROTOCOL)."""
 
     def __str__(self) -> str:
         """Read as the arguments of `ip rule add`."""
+        source = self.source if self.source.prefixlen else "all"
         to = f" to {self.destination}" if self.destination else ""
+        mark = f" fwmark {self.mark:#x}" if self.mark else ""
         tail = f"iif lo lookup {self.table} priority {self.priority} protocol {self.protocol}"
-        return f"from {self.source}{to} {tail}"
+        return f"from {source}{to}{mark} {tail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +128,17 @@ class Snapshot:
     rules: tuple[Rule, ...] = ()
     """Rules of the shape that ours have, whosever they are."""
 
+    def named_addresses(self) -> list[tuple[str, IPInterface]]:
+        """Return every address with its link's name."""
+        return [(link.name, interface) for link in self.links for interface in self.addresses_of(link)]
+
     def addresses_of(self, link: Link) -> tuple[IPInterface, ...]:
         """Return the addresses on a link, in the kernel's order."""
         return tuple(address.interface for address in self.addresses if address.link == link.index)
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class Lookup:
     """The kernel's answer to which way a packet would leave."""
 
     link: str

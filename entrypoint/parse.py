@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TypeVar
 
-from entrypoint.network import IPAddress, IPNetwork
+from entrypoint.network import IPV6, IPAddress, IPNetwork
 
 T = TypeVar("T")
 Parser = Callable[[str], T]
@@ -97,6 +97,8 @@ def first_table(value: str) -> int:
 
 def words(value: str) -> tuple[str, ...]:
     """Take words quoted as in a shell."""
+    if "\0" in value:
+        raise ValueError("has a null byte, which no program can be given; write text")
     try:
         return tuple(shlex.split(value))
     except ValueError as error:
@@ -124,6 +126,8 @@ def networks(value: str) -> tuple[IPNetwork, ...]:
             raise ValueError(
                 f"has {shown(item)}, which is no network; write it like 10.20.0.0/24 or fd00:20::/64"
             ) from None
+        if network.version == IPV6:
+            raise ValueError(f"has {shown(item)}: IPv6 is not built yet here; name the IPv4 networks alone")
         if not network.prefixlen:
             raise ValueError(
                 f"has {shown(item)}, which would take everything past the VPN; name the LAN alone"

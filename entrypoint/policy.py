@@ -5,13 +5,28 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from entrypoint.detect import ContainerNetwork
-from entrypoint.network import IPV6, MAIN_TABLE, PROTOCOL, IPAddress, IPNetwork, Route, Rule, Snapshot
+from entrypoint.network import (
+    IPV6,
+    MAIN_TABLE,
+    MARK,
+    PROTOCOL,
+    IPAddress,
+    IPInterface,
+    IPNetwork,
+    Link,
+    Route,
+    Rule,
+    Snapshot,
+)
 
 BOOT_PROTOCOL = 3
 """RTPROT_BOOT of linux/rtnetlink.h: what Docker and iproute2 leave on a route without a word."""
 ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
-NO_SOURCE = {4: ip_network("0.0.0.0/32"), 6: ip_network("::/128")}
-"""Matches a packet whose source the kernel has yet to choose: a connection opened from inside."""
+NO_SOURCE = ip_network("0.0.0.0/32")
+"""Matches a packet whose source the kernel has yet to choose: a connection opened from inside.
+
+There is no such thing in IPv6: fib6_rule_match() passes over a rule with a source where a packet has none.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +77,11 @@ def wanted(
     tables: Mapping[str, int],
     priority: int,
     lan_networks: Iterable[IPNetwork] = (),
+    addresses: Collection[tuple[str, IPInterface]] = (),
 ) -> Wanted:
-    """Say which rules and routes keep replies of these networks on their side.
+    """Say which rules and routes keep replies of these networks on their side, and the client's own packets.
+
+    `addresses` are all of ours, with the names of their links.
 
     The connected route is as needed as the default: without it, neighbours in the same network are
     reached by the gateway, and a pushed route narrower than the network captures them.
@@ -74,13 +92,13 @@ def wanted(
     serving = list(networks)
     for network in serving:
         table = tables[network.link]
-        rules[Rule(network.network, table, priority)] = None
+        rules |= dict.fromkeys(Rule(source, table, priority) for source in _sources(network, addresses))
         # On a link that is down the kernel takes no route; its event brings us back here.
         if network.up:
             connected[Route(network.network, network.link, table)] = None
     for network in serving:
-        if network.up and network.exit:
-            table, gateway = tables[network.link], network.exit.gateway
+        if network.up and network.gateway:
+            table, gateway = tables[network.link], network.gateway.address
             reached = any(
                 route.table == table and gateway in route.destination for route in connected if gateway
             )
@@ -94,10 +112,17 @@ def wanted(
                 onlink=gateway is not None and not on_every_link and not reached,
             )
             defaults.setdefault((network.link, network.interface.version), default)
+    out: dict[int, int] = {}
+    """IP version -> the table whose default leads out."""
+    for network in serving:
+        if network.gateway:
+            out.setdefault(network.interface.version, tables[network.link])
+    # The client's server may lie in a range that the tunnel takes.
+    for version, table in out.items():
+        rules[Rule(ANYWHERE[version], table, priority, mark=MARK)] = None
     for lan in lan_networks:
-        way_out = next((n for n in serving if n.exit and n.interface.version == lan.version), None)
-        if way_out:
-            rules[Rule(NO_SOURCE[lan.version], tables[way_out.link], priority, lan)] = None
+        if lan.version in out:
+            rules[Rule(NO_SOURCE, out[lan.version], priority, lan)] = None
     return Wanted((*connected, *defaults.values()), tuple(rules))
 
 
@@ -132,44 +157,84 @@ def changes(want: Wanted, snapshot: Snapshot) -> list[Change]:
     return steps
 
 
+def _sources(network: ContainerNetwork, addresses: Collection[tuple[str, IPInterface]]) -> list[IPNetwork]:
+    """Return what replies from a network bear as their source: the network, or our addresses alone.
+
+    Where the tunnel's address, or another network's, lies in this network as well, its replies are not ours.
+    """
+    within = [(link, interface.ip) for link, interface in addresses if interface.ip in network.network]
+    if all(link == network.link for link, _ in within):
+        return [network.network]
+    return [ip_network(address) for link, address in within if link == network.link]
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The main table before the client: what a client may take away or leave behind is told by it."""
+
+    routes: tuple[Route, ...] = ()
+    """Its routes by container links."""
+    links: tuple[Link, ...] = ()
+
+
+def before_client(
+    snapshot: Snapshot, servers: Collection[IPAddress], named: Collection[tuple[str, int]]
+) -> tuple[Route, ...]:
+    """Return the main table's routes as they were before a client whose run noted nothing.
+
+    That is what is there, less the host routes to its servers, and the default routes that it took away:
+    the tables of a killed run still know them. But where the user `named` the gateway of an interface (by
+    IP version), there was no default route to take.
+    """
+    now = tuple(route for route in main_routes(snapshot) if not _leads_to(route, servers))
+    with_default = {route.destination for route in now if route.is_default}
+    taken: dict[IPNetwork, Route] = {}
+    for route in sorted(snapshot.routes, key=lambda route: route.table):
+        ours = route.protocol == PROTOCOL and route.is_default
+        if ours and route.destination not in with_default and not _is_named(route, named):
+            taken.setdefault(route.destination, replace(route, table=MAIN_TABLE, protocol=BOOT_PROTOCOL))
+    return (*now, *taken.values())
+
+
 def main_routes(snapshot: Snapshot) -> tuple[Route, ...]:
-    """Return the main table's routes by container links: what a client may take away or leave behind."""
+    """Return the main table's routes by container links."""
     return tuple(route for route in snapshot.routes if route.table == MAIN_TABLE)
 
 
-def restored(before: Collection[Route], servers: Collection[IPAddress], snapshot: Snapshot) -> list[Change]:
-    """Lead the main table back to what it was before the client, which is dead by now.
+def restored(
+    before: Before, servers: Collection[IPAddress], snapshot: Snapshot, taken: Collection[int] = ()
+) -> list[Change]:
+    """Lead the main table back to what it was before the client.
 
-    A default route that is gone comes back; a host route to one of the client's servers goes.
+    A default route that is gone comes back, unless a tunnel has one of its IP version (`taken`), or its
+    link is another by now: who makes a link anew under its name gives it its routes. A host route to one
+    of the client's servers goes.
     """
     now = main_routes(snapshot)
-    with_default = {route.destination for route in now if route.is_default}
-    up = {link.name for link in snapshot.links if link.up}
+    standing = {(route.destination, route.metric) for route in now if route.is_default}
+    same = {(link.index, link.name) for link in before.links}
+    up = {link.name for link in snapshot.links if link.up and (link.index, link.name) in same}
     steps = [
         Change("add", route)
-        for route in before
-        if route.is_default and route.destination not in with_default and route.link in up
+        for route in before.routes
+        if route.is_default
+        and route.link in up
+        and (route.destination, route.metric) not in standing
+        and route.destination.version not in taken
     ]
-    steps += [Change("del", route) for route in now if route not in before and _leads_to(route, servers)]
+    steps += [
+        Change("del", route) for route in now if route not in before.routes and _leads_to(route, servers)
+    ]
     return steps
+
+
+def _is_named(route: Route, named: Collection[tuple[str, int]]) -> bool:
+    return (route.link, route.destination.version) in named
 
 
 def _leads_to(route: Route, servers: Collection[IPAddress]) -> bool:
     """Tell whether a client made this route so that its own packets reach its server."""
     alone = route.destination.prefixlen == route.destination.max_prefixlen
-    return alone and route.gateway is not None and route.destination.network_address in servers
-
-
-def adopted(snapshot: Snapshot, servers: Collection[IPAddress]) -> tuple[Route, ...]:
-    """Return the main table's routes as they were before a killed run's client.
-
-    That is what is there, less the host routes to its servers, and the defaults that it took away: the
-    tables of that run still know them.
-    """
-    now = tuple(route for route in main_routes(snapshot) if not _leads_to(route, servers))
-    with_default = {route.destination for route in now if route.is_default}
-    return now + tuple(
-        replace(route, table=MAIN_TABLE, protocol=BOOT_PROTOCOL)
-        for route in snapshot.routes
-        if route.protocol == PROTOCOL and route.is_default and route.destination not in with_default
-    )
+    # An operator's own route says "static".
+    made_by_client = route.protocol == BOOT_PROTOCOL and route.gateway is not None
+    return alone and made_by_client and route.destination.network_address in servers

@@ -94,7 +94,9 @@ class Tree:
                 line = await output.read(LINE_MAX_BYTES)
             except asyncio.IncompleteReadError as end:
                 line, output = end.partial, None
-            if text := line.decode(errors="replace").strip():
+            # A server has its say in here: no control character of its may steer a terminal.
+            text = "".join(c if c.isprintable() else " " for c in line.decode(errors="replace")).strip()
+            if text:
                 self.last_words.append(text)
                 self._tell(text)
 
@@ -114,6 +116,15 @@ class Tree:
 
 async def end_tree(pid: int) -> None:
     """End a program and what came of it: SIGTERM, once more, and SIGKILL for what is left."""
+    try:
+        await _end_all(pid)
+    except OSError:
+        # No descriptor left to look at /proc with: its process group is told by the kernel alone.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+async def _end_all(pid: int) -> None:
     members = _members(pid)
     _signal(members, signal.SIGTERM)
     left = await _gone(members, TERM_AGAIN_SECONDS)

@@ -1,36 +1,32 @@
 """Keeps the kernel as wanted: wake, read, detect, want, apply. Level, not edge: no pass trusts an event."""
 
 import asyncio
+import collections
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 
 from entrypoint import policy
-from entrypoint.detect import ContainerNetwork, Exit, container_networks, tunnels, why_none
+from entrypoint.detect import ContainerNetwork, NextHop, container_networks, why_none
 from entrypoint.faults import BadSettings
-from entrypoint.network import PROTOCOL, IPAddress, IPNetwork, Route, Snapshot
+from entrypoint.network import PROTOCOL, IPAddress, IPNetwork, Snapshot
+from entrypoint.policy import Before, Change
+from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from entrypoint.watch import Watcher
 
 log = logging.getLogger(__name__)
 
-SOMEWHERE = {4: ip_address("192.0.2.1"), 6: ip_address("2001:db8::1")}
-"""Off every link: addresses kept for documentation (RFC 5737, RFC 3849). Nothing is sent to them."""
 READ_AGAIN_SECONDS = 1.0
 """After a storm in which the kernel could not be read."""
 PASSES_MAX = 5
-"""A pass whose changes do not last is given up after so many; the next event tries again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The kernel's answer about one reply."""
-
-    source: IPAddress
-    destination: IPAddress
-    problem: str | None
+"""Where changes do not last, so many passes are made before the next event, after a pause, tries again."""
+MENDED_MAX = 10
+"""Passes within a second that had something to mend, before the same pause is made."""
+COOL_DOWN_SECONDS = 0.5
+"""That pause: what is undone again and again must not take the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,42 +48,50 @@ class Reconciler:
         self.view = View()
         self.repairs = 0
         """Changes made after the first pass."""
-        self.changed: Callable[[], None] = lambda: None
+        self.on_pass: Callable[[], None] = lambda: None
         """Called after each pass."""
-        self.asked: tuple[IPAddress, ...] = ()
+        self.also_ask: tuple[IPAddress, ...] = ()
         """Destinations that the tunnel's routes take: where a reply gone astray would show."""
+        self.before = Before()
+        """The main table as it was before the client."""
         self._rtnl = rtnl
         self._settings = settings
         self._named: dict[tuple[str, int], IPAddress] = {
             (name, gateway.version): gateway for name, gateway in settings.gateways or ()
         }
-        self._exits: dict[tuple[str, IPNetwork], Exit] = {}
-        self._tables: dict[str, int] = {}
+        self._gateways: dict[tuple[str, IPNetwork], NextHop] = {}
         self._told: set[str] = set()
         self._wake = asyncio.Event()
         self._pass = asyncio.Lock()
-        self._before: tuple[Route, ...] = ()
         self._began = False
+        self._repairs_seen = 0
+        self._mended_at: collections.deque[float] = collections.deque(maxlen=MENDED_MAX)
 
-    async def plan(self) -> tuple[list[policy.Change], View]:
-        """Return what a pass would change, and what it saw; touches nothing."""
+    async def plan(self) -> tuple[list[Change], View]:
+        """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
         snapshot = await self._rtnl.snapshot()
-        networks = container_networks(snapshot, self._named, self._exits)
-        tables = policy.assign_tables(networks, self._tables, self._settings.route_table)
+        networks = container_networks(snapshot, self._named, self._gateways)
+        tables = policy.assign_tables(networks, self.view.tables, self._settings.route_table)
         want = policy.wanted(
-            networks, tables, self._settings.rule_priority, self._settings.lan_networks or ()
+            networks,
+            tables,
+            self._settings.rule_priority,
+            self._settings.lan_networks or (),
+            snapshot.named_addresses(),
         )
         return policy.changes(want, snapshot), View(snapshot, networks, tables)
 
-    async def begin(self, servers: Collection[IPAddress] = ()) -> None:
+    async def begin(self, noted: Before | None = None, servers: Collection[IPAddress] = ()) -> None:
         """Make the first pass; raises BadSettings where no network can be served or ours cannot be set.
 
-        `servers` are those of a killed run's client.
+        `noted` and `servers` are what a killed run noted of the main table and of its client.
         """
         _, view = await self.plan()
         if why := why_none(view.snapshot, view.networks):
             raise BadSettings(why)
-        self._before = policy.adopted(view.snapshot, servers)
+        self.before = noted or Before(
+            policy.before_client(view.snapshot, servers, self._named), view.snapshot.links
+        )
         left = sum(rule.protocol == PROTOCOL for rule in view.snapshot.rules)
         if left:
             log.info("adopted %d rules that an earlier run left here", left)
@@ -105,6 +109,9 @@ class Reconciler:
                 await self._wake.wait()
                 self._wake.clear()
                 await self.reconcile()
+                if self.view.problem or self._is_fought():
+                    # Where somebody undoes what we do, our own changes would wake us without end.
+                    await asyncio.sleep(COOL_DOWN_SECONDS)
         finally:
             watcher.close()
 
@@ -115,53 +122,77 @@ class Reconciler:
         """
         await asyncio.shield(asyncio.ensure_future(self._reconcile()))
 
-    async def _reconcile(self) -> None:
-        try:
-            await self._make_passes()
-        except OSError as error:
-            self.view = replace(self.view, problem=str(error.strerror))
-            asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)
-        if self.view.problem:
-            self._tell(self.view.problem)
-        self.changed()
-
-    async def _make_passes(self) -> None:
-        async with self._pass:
-            problem = None
-            for _ in range(PASSES_MAX):
-                steps, view = await self.plan()
-                self._remember(view)
-                problem = await self._apply(steps)
-                if self._began and any(step.sets_default for step in steps):
-                    # A link that went down and up lost the main table's default route with ours, and the
-                    # client cannot reach its server without it.
-                    await self._apply(policy.restored(self._before, (), view.snapshot))
-                if not steps or problem:
-                    break
-            else:
-                problem = (
-                    f"rules and routes do not last: something removes them ({steps[0]} was undone again)"
-                )
-            replies = await self._replies(view)
-            self.view = replace(view, replies=replies, problem=problem)
+    def _is_fought(self) -> bool:
+        """Tell whether we had to mend again and again within the last second."""
+        now = time.monotonic()
+        if self.repairs != self._repairs_seen:
+            self._repairs_seen = self.repairs
+            self._mended_at.append(now)
+        return len(self._mended_at) == MENDED_MAX and now - self._mended_at[0] < 1
 
     async def restore(self, servers: Collection[IPAddress]) -> None:
         """Put the main table back as it was before the client, which has ended."""
         async with self._pass:
-            snapshot = await self._rtnl.snapshot()
-            problem = await self._apply(policy.restored(self._before, servers, snapshot))
+            try:
+                problem = await self._restore(servers, await self._rtnl.snapshot())
+            except OSError as error:
+                problem = str(error.strerror)
         if problem:
-            self._tell(problem)
+            log.warning("%s", problem)
 
     async def remove(self) -> None:
-        """Remove what is ours; `keep` has ended."""
+        """Remove what is ours; `keep` has ended. Raises OSError where the kernel cannot be read."""
         async with self._pass:
             snapshot = await self._rtnl.snapshot()
             problem = await self._apply(policy.changes(policy.Wanted(), snapshot))
         if problem:
-            self._tell(problem)
+            log.warning("%s", problem)
 
-    async def _apply(self, steps: list[policy.Change]) -> str | None:
+    async def _reconcile(self) -> None:
+        try:
+            async with self._pass:
+                self.view = await self._passes()
+        except OSError as error:
+            self.view = replace(self.view, problem=str(error.strerror))
+            asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)
+        found = (self.view.problem, *(network.problem for network in self.view.networks))
+        problems = {problem for problem in found if problem}
+        # Once, and anew when it comes back: a pass is made with each event.
+        for problem in problems - self._told:
+            log.warning("%s", problem)
+        self._told = problems
+        self.on_pass()
+
+    async def _passes(self) -> View:
+        problem = None
+        for _ in range(PASSES_MAX):
+            steps, view = await self.plan()
+            self._gateways |= {network.key: network.gateway for network in view.networks if network.gateway}
+            # The next pass keeps the tables that this one gave.
+            self.view = replace(self.view, tables=view.tables)
+            problem = await self._apply(steps)
+            if self._began and any(step.sets_default for step in steps):
+                # A link that went down and up lost the main table's default route with ours, and the
+                # client cannot reach its server without it.
+                problem = problem or await self._restore((), view.snapshot)
+            if not steps or problem:
+                break
+        else:
+            problem = f"rules and routes do not last: {steps[0]} was undone again; find out by whom"
+        return replace(view, replies=await self._replies(view), problem=problem)
+
+    async def _restore(self, servers: Collection[IPAddress], snapshot: Snapshot) -> str | None:
+        # A default route by a tunnel is the living client's, or another VPN's: none goes beside it.
+        ours = {link.index for link in snapshot.links if not link.is_tunnel}
+        taken = [
+            v
+            for v, where in SOMEWHERE.items()
+            if (await self._rtnl.default_link(where) or 0) not in {0, *ours}
+        ]
+        steps = policy.restored(self.before, servers, snapshot, taken)
+        return await self._apply(steps)
+
+    async def _apply(self, steps: list[Change]) -> str | None:
         problems = []
         for step in steps:
             try:
@@ -171,55 +202,8 @@ class Reconciler:
                 problems.append(str(error.strerror))
         return "; ".join(problems) or None
 
-    def _remember(self, view: View) -> None:
-        self._tables = {**self._tables, **view.tables}
-        for network in view.networks:
-            if network.exit:
-                self._exits[network.key] = network.exit
-            elif network.problem:
-                self._tell(network.problem)
-
     async def _replies(self, view: View) -> tuple[Reply, ...]:
-        # Before a tunnel is there, every way leads out by the gateway and the answer would prove nothing.
-        if not tunnels(view.snapshot):
-            return ()
-        served = [network for network in view.networks if network.up and network.exit]
-        beside = self._beside(view)
-        return tuple(
-            [
-                await self._reply(network, destination, view)
-                for network in served
-                for destination in (SOMEWHERE[network.interface.version], *beside)
-                if destination.version == network.interface.version and destination not in network.network
-            ]
-        )
-
-    def _beside(self, view: View) -> list[IPAddress]:
-        """Return addresses on the tunnel's side: where a reply gone astray would show."""
-        own = {address.interface.ip for address in view.snapshot.addresses}
-        networks = [
-            interface.network
-            for _, addresses in tunnels(view.snapshot)
-            for interface in addresses
-            # A point-to-point address has no neighbours.
-            if interface.network.prefixlen < interface.max_prefixlen - 1
-        ]
-        peers = [network[1] if network[1] not in own else network[2] for network in networks]
-        return list(dict.fromkeys((*peers, *self.asked)))
-
-    async def _reply(self, network: ContainerNetwork, destination: IPAddress, view: View) -> Reply:
-        source = network.interface.ip
-        path = await self._rtnl.path(destination, source, view.snapshot.links)
-        problem = None
-        if isinstance(path, str):
-            problem = f"would not leave at all: {path}"
-        elif path.link != network.link or not network.exit or path.gateway != network.exit.gateway:
-            by = f"{path.link} via {path.gateway}" if path.gateway else path.link
-            problem = f"would leave by {by} (table {path.table}) and not by {network.link} via {network.exit}"
-        return Reply(source, destination, problem)
-
-    def _tell(self, problem: str) -> None:
-        """Log a problem once: a pass comes again with each event."""
-        if problem not in self._told:
-            self._told.add(problem)
-            log.warning("%s", problem)
+        lans = [network[1] for network in self._settings.lan_networks or () if network.num_addresses > 1]
+        asked = questions(view.snapshot, view.networks, (*lans, *self.also_ask))
+        links = view.snapshot.links
+        return tuple([judge(q, await self._rtnl.lookup(q.destination, q.source, links)) for q in asked])

@@ -30,7 +30,7 @@ from entrypoint.network import (
     IPAddress,
     IPNetwork,
     Link,
-    Path,
+    Lookup,
     Route,
     Rule,
     Snapshot,
@@ -43,8 +43,8 @@ _RTN_UNICAST = 1
 _FR_ACT_TO_TBL = 1
 _RT_SCOPE_LINK = 253
 _RTNH_F_ONLINK = 4
-_RTM_F_LOOKUP_TABLE = 0x1000
-_IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
+_RTM_F_LOOKUP_TABLE, _RTM_F_FIB_MATCH = 0x1000, 0x2000
+_IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
 _ARPHRD_PPP = 512
 
 # Attributes that every rule may carry without being another kind of rule than ours.
@@ -54,10 +54,13 @@ _PLAIN_RULE = {
     "FRA_PROTOCOL",
     "FRA_SRC",
     "FRA_DST",
+    "FRA_FWMARK",
+    "FRA_FWMASK",
     "FRA_IIFNAME",
     "FRA_SUPPRESS_PREFIXLEN",
 }
 _SUPPRESS_NOTHING = 0xFFFFFFFF
+_WHOLE_MARK = 0xFFFFFFFF
 
 _GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
 _BAD_GATEWAY = {errno.EINVAL, errno.ENETUNREACH, errno.EHOSTUNREACH}
@@ -67,7 +70,8 @@ _NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
 T = TypeVar("T")
 
 READS_MAX = 20
-"""A dump that changes interrupt again and again is read anew so often, each a few milliseconds."""
+"""A dump that changes interrupt again and again is read anew so often."""
+READ_AGAIN_SECONDS = 0.02
 
 
 class Rtnl:
@@ -105,12 +109,16 @@ class Rtnl:
             for _ in range(READS_MAX):
                 try:
                     return await read()
-                except NetlinkDumpInterrupted:
-                    # Something changed meanwhile (NLM_F_DUMP_INTR). The rest of the dump is still in the
-                    # socket, where it would spoil the next answer.
+                except NetlinkError as error:
+                    # Mostly, something changed meanwhile (NLM_F_DUMP_INTR). The rest of the dump is still
+                    # in the socket, where it would spoil the next answer.
                     self._netlink.close()
                     self._netlink = _socket()
-        raise OSError(errno.EINTR, "cannot read the kernel's routes and rules: they change all the time")
+                    cause = "they change all the time"
+                    if not isinstance(error, NetlinkDumpInterrupted):
+                        cause = _cause(error)
+                    await asyncio.sleep(READ_AGAIN_SECONDS)
+        raise OSError(errno.EINTR, f"cannot read the kernel's routes and rules: {cause}")
 
     async def _read(self) -> Snapshot:
         links = tuple([_link(message) async for message in await self._netlink.get_links()])
@@ -123,7 +131,7 @@ class Rtnl:
                 routes += [route async for route in self._routes(link.index, names)]
         return Snapshot(links, addresses, tuple(routes), tuple(rule for rule in rules if rule))
 
-    async def path(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Path | str:
+    async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""
         names = {link.index: link.name for link in links}
         async with self._lock:
@@ -139,12 +147,27 @@ class Rtnl:
             except NetlinkError as error:
                 return _cause(error)
         answer = answers[0]
-        gateway = answer.get("gateway")
-        return Path(
+        return Lookup(
             names.get(answer.get("oif"), f"link {answer.get('oif')}"),
-            ip_address(gateway) if gateway else None,
+            _gateway(answer),
             answer.get("table") or answer["table"],
         )
+
+    async def default_link(self, somewhere: IPAddress) -> int | None:
+        """Return the index of the link whose default route takes what goes to an address on no link.
+
+        None where another route takes it, or none does.
+        """
+        async with self._lock:
+            message = _route_request(somewhere.version)
+            message["dst_len"], message["flags"] = somewhere.max_prefixlen, _RTM_F_FIB_MATCH
+            message["attrs"] = [("RTA_DST", str(somewhere))]
+            try:
+                request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST)
+                answers = [answer async for answer in request]
+            except NetlinkError:
+                return None  # nothing takes it
+            return None if answers[0]["dst_len"] else answers[0].get("oif")
 
     async def apply(self, change: Change) -> None:
         """Make one change and log it as its iproute2 line.
@@ -198,7 +221,9 @@ class Rtnl:
             "table": route.table,
             "proto": route.protocol,
         }
-        if route.gateway:
+        if route.gateway and route.gateway.version != route.destination.version:
+            arguments["via"] = {"family": _family(route.gateway.version), "addr": str(route.gateway)}
+        elif route.gateway:
             arguments["gateway"] = str(route.gateway)
         elif route.destination.version != IPV6:
             arguments["scope"] = _RT_SCOPE_LINK
@@ -241,7 +266,12 @@ def _link(message: Any) -> Link:
     kind = message.get(("linkinfo", "kind")) or ("ppp" if message["ifi_type"] == _ARPHRD_PPP else "")
     flags = message["flags"]
     return Link(
-        message["index"], message.get("ifname"), kind, bool(flags & _IFF_UP), bool(flags & _IFF_LOOPBACK)
+        message["index"],
+        message.get("ifname"),
+        kind,
+        up=bool(flags & _IFF_UP),
+        loopback=bool(flags & _IFF_LOOPBACK),
+        carrier=bool(flags & _IFF_LOWER_UP),
     )
 
 
@@ -257,17 +287,22 @@ def _unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:
     destination = _network(message, "dst", message["dst_len"])
     for hop in message.get("multipath") or (message,):
         link = names.get(hop["oif"] if hop is not message else hop.get("oif"))
-        gateway = hop.get("gateway")
         if link:
             yield Route(
                 destination,
                 link,
                 message.get("table") or message["table"],
-                ip_address(gateway) if gateway else None,
+                _gateway(hop),
                 onlink=bool(hop["flags"] & _RTNH_F_ONLINK),
                 metric=message.get("priority") or 0,
                 protocol=message["proto"],
             )
+
+
+def _gateway(hop: Any) -> IPAddress | None:
+    # An IPv4 route by an IPv6 gateway names it in RTA_VIA.
+    text = hop.get("gateway") or (hop.get("via") or {}).get("addr")
+    return ip_address(text) if text else None
 
 
 def _rule(message: Any) -> Rule | None:
@@ -281,7 +316,8 @@ def _rule(message: Any) -> Rule | None:
         or message["tos"]
         or message.get("iifname") != "lo"
         or message.get("FRA_SUPPRESS_PREFIXLEN", _SUPPRESS_NOTHING) != _SUPPRESS_NOTHING
-        or not message["src_len"]
+        or message.get("FRA_FWMASK", _WHOLE_MARK) != _WHOLE_MARK
+        or not (message["src_len"] or message.get("FRA_FWMARK"))
     ):
         return None
     return Rule(
@@ -289,6 +325,7 @@ def _rule(message: Any) -> Rule | None:
         message.get("table") or message["table"],
         message.get("priority") or 0,
         _network(message, "dst", message["dst_len"]) if message["dst_len"] else None,
+        message.get("FRA_FWMARK") or 0,
         message.get("protocol") or 0,
     )
 
@@ -301,13 +338,16 @@ def _network(message: Any, attribute: str, bits: int) -> IPNetwork:
 def _rule_arguments(rule: Rule) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "family": _family(rule.source.version),
-        "src": str(rule.source.network_address),
-        "src_len": rule.source.prefixlen,
         "iifname": "lo",
         "table": rule.table,
         "priority": rule.priority,
         "protocol": rule.protocol,
     }
+    if rule.source.prefixlen:
+        arguments["src"] = str(rule.source.network_address)
+        arguments["src_len"] = rule.source.prefixlen
+    if rule.mark:
+        arguments["fwmark"] = rule.mark
     if rule.destination:
         arguments["dst"] = str(rule.destination.network_address)
         arguments["dst_len"] = rule.destination.prefixlen

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from entrypoint import machine
 from entrypoint.clients import choose
-from entrypoint.faults import BadSettings
+from entrypoint.clients.base import Client
+from entrypoint.faults import BadSettings, Fault, MissingPrivilege
 from entrypoint.gather import gather
 from entrypoint.network import IPAddress, Link
 from entrypoint.overlap import Overlap, in_use, overlaps
@@ -39,16 +40,38 @@ async def run(settings: Settings, warnings: list[str]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     for warning in warnings:
         log.warning("%s", warning)
-    run_dir = machine.run_dir()
-    client = choose.create(settings, run_dir, ipv6=machine.has_ipv6())
-    for note in client.notes:
-        log.info("%s", note)
-    machine.check_privileges(client.device)
-    with _endpoint(settings, run_dir) as endpoint:
+    with contextlib.ExitStack() as stack:
+        client, endpoint, run_dir = _prepare(settings, stack)
         async with Rtnl() as rtnl:
             reconciler = Reconciler(rtnl, settings)
             supervisor = Supervisor(client, reconciler, settings, run_dir)
             await _Run(settings, rtnl, reconciler, supervisor).live(endpoint, stop)
+
+
+def _prepare(settings: Settings, stack: contextlib.ExitStack) -> tuple[Client, socket.socket | None, Path]:
+    """Look at all that can be wrong before anything is changed; raises every fault in one message."""
+    stack.enter_context(machine.alone())
+    run_dir = machine.run_dir()
+    faults: list[Fault] = []
+    client, endpoint = None, None
+    try:
+        client = choose.create(settings, run_dir, ipv6=machine.has_ipv6())
+    except BadSettings as fault:
+        faults.append(fault)
+    try:
+        endpoint = stack.enter_context(_endpoint(settings, run_dir))
+    except BadSettings as fault:
+        faults.append(fault)
+    try:
+        machine.check_privileges(client.device if client else None)
+    except MissingPrivilege as fault:
+        faults.append(fault)
+    if faults or client is None:
+        texts = [text for fault in faults for text in fault.texts]
+        raise type(faults[0])(*texts)
+    for note in client.notes:
+        log.info("%s", note)
+    return client, endpoint, run_dir
 
 
 class _Run:
@@ -61,31 +84,36 @@ class _Run:
         self._supervisor = supervisor
         self._overlaps: list[Overlap] = []
         self._came_up = asyncio.Event()
-        reconciler.changed = supervisor.kernel_changed
-        supervisor.came_up = self._came_up.set
+        reconciler.on_pass = supervisor.kernel_changed
+        supervisor.on_up = self._came_up.set
 
     async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
         """Rule and table first, then the client, then health; the other way round at the stop."""
         reconciler, supervisor = self._reconciler, self._supervisor
-        beside: set[asyncio.Task[None]] = set()
+        tasks: set[asyncio.Task[None]] = set()
         try:
-            await supervisor.take_over()
-            await reconciler.begin(supervisor.servers)
+            noted = await supervisor.end_leftovers()
+            try:
+                await reconciler.begin(noted, supervisor.servers)
+            except BadSettings:
+                if stop.is_set():
+                    return  # what is taken down around us is no fault
+                raise
             client = asyncio.create_task(supervisor.run())
             telling = asyncio.create_task(self._tell())
             keeping = asyncio.create_task(reconciler.keep())
-            beside = {telling, keeping, asyncio.create_task(self._serve(endpoint))}
+            tasks = {telling, keeping, asyncio.create_task(self._serve(endpoint))}
             stopped = asyncio.ensure_future(stop.wait())
-            ended, _ = await asyncio.wait({stopped, client, *beside}, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait({stopped, client, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
             telling.cancel()
             supervisor.stop()
             await client
-            for part in ended & beside:
+            for part in ended & tasks:
                 part.result()  # none of them ends by itself but by a fault of ours
         finally:
             supervisor.stop()
-            await _end(beside)
+            await _end(tasks)
             await reconciler.remove()
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -111,7 +139,10 @@ class _Run:
             if tunnel := self._supervisor.tunnel:
                 link, addresses = tunnel
                 log.info("up: %s %s", link.name, " ".join(str(address) for address in addresses))
-                await self._find_overlaps(link)
+                try:
+                    await self._find_overlaps(link)
+                except OSError as error:
+                    log.warning("cannot tell overlaps: %s", error.strerror)
                 found = verdict(self._facts())
                 log.log(logging.INFO if found.ready else logging.WARNING, "%s", found.reason)
 
@@ -131,12 +162,12 @@ class _Run:
         if self._overlaps:
             told = "; ".join(str(overlap) for overlap in self._overlaps[:OVERLAPS_TOLD])
             more = len(self._overlaps) - OVERLAPS_TOLD
-            kept = ", ".join(f"{n.link} via {n.exit}" for n in view.networks if n.exit)
+            kept = ", ".join(f"{n.link} via {n.gateway}" for n in view.networks if n.gateway)
             log.info(
                 "overlap on %s: %s%s; replies are kept on the gateway: %s",
                 *(tunnel.name, told, f" and {more} more" if more > 0 else "", kept),
             )
-        self._reconciler.asked = tuple(_inside(overlap) for overlap in self._overlaps[:ASKED_MAX])
+        self._reconciler.also_ask = tuple(_inside(overlap) for overlap in self._overlaps[:ASKED_MAX])
         await self._reconciler.reconcile()
 
 
@@ -162,8 +193,11 @@ def _endpoint(settings: Settings, run_dir: Path) -> Iterator[socket.socket | Non
                 "that are free in this network namespace, or `off`"
             ) from None
     new = named.with_suffix(".new")
-    new.write_text(text + "\n")
-    new.replace(named)
+    try:
+        new.write_text(text + "\n")
+        new.replace(named)
+    except OSError as error:
+        raise BadSettings(f"cannot write {named}: saw {error.strerror}; make room there") from None
     try:
         yield sock
     finally:
@@ -175,4 +209,6 @@ def _endpoint(settings: Settings, run_dir: Path) -> Iterator[socket.socket | Non
 async def _end(tasks: set[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(ended, Exception):
+            log.error("while stopping: %r", ended)

@@ -189,8 +189,9 @@ class Settings:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """Every secret that is set."""
-        return tuple(value for row in TABLE if isinstance(value := getattr(self, row.name.lower()), Secret))
+        """Every secret that is set, less the user name: one called "openvpn" would black out the log."""
+        values = (getattr(self, row.name.lower()) for row in TABLE if row.name != "VPN_USERNAME")
+        return tuple(value for value in values if isinstance(value, Secret))
 
 
 def _row(declared: Field[Any]) -> Setting:
@@ -248,7 +249,7 @@ def _value(row: Setting, given: Mapping[str, str]) -> Any:
         raise ValueError(f"{row.name} and {name_file} are both set; leave one of them")
     held_by: Path | None = None
     if file is not None:
-        held_by = Setting(name_file, "", parse.path, "", "", secret=False, only=None).parse(file)
+        held_by = Setting(name_file, "", parse.path, "", "", row.secret, None).parse(file)
         value = read_value(row.name, held_by)
     elif value is None:
         value = row.default
@@ -280,7 +281,7 @@ def read_value(name: str, file: Path) -> str:
     return value
 
 
-def _read(file: Path, most_bytes: int = -1) -> bytes:
+def _read(file: Path, most_bytes: int) -> bytes:
     # Without O_NONBLOCK a pipe that nobody writes to would hold the start for ever.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as opened:
@@ -295,7 +296,7 @@ def _env_file(given: Mapping[str, str], faults: list[str]) -> dict[str, str | No
 
     wrong = f"cannot read ENV_FILE={given['ENV_FILE']!r}"
     try:
-        content = _read(Path(given["ENV_FILE"])).decode()
+        content = _read(Path(given["ENV_FILE"]), VALUE_MAX_BYTES).decode()
     except OSError as error:
         faults.append(f"{wrong}: {error.strerror}; mount the file there, readable for root")
         return {}

@@ -13,6 +13,7 @@ from entrypoint.clients.base import Client, Report
 from entrypoint.detect import tunnels
 from entrypoint.faults import BadSettings
 from entrypoint.network import IPAddress, IPInterface, Link
+from entrypoint.policy import Before
 from entrypoint.processes import Tree, end_tree
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
@@ -84,7 +85,7 @@ class Supervisor:
         self.tree: Tree | None = None
         self.began = asyncio.Event()
         """Set once the first client was started."""
-        self.came_up: Callable[[], None] = lambda: None
+        self.on_up: Callable[[], None] = lambda: None
         """Called each time the tunnel has come up."""
         self._reconciler = reconciler
         self._settings = settings
@@ -93,7 +94,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self.servers: set[IPAddress] = set()
         """Every server address that the client told, and those of a killed run."""
-        self._strangers: frozenset[int] = frozenset()
+        self._foreign: frozenset[int] = frozenset()
         """Tunnel links that were there before the client, by index."""
         self._failures = 0
 
@@ -114,12 +115,14 @@ class Supervisor:
             self._stop.set()
             self._changed.set()
 
-    async def take_over(self) -> None:
-        """End what a killed run left behind, before the first attempt."""
-        process, self.servers = leftovers.find(self._run_dir)
-        if process:
-            log.info("ending process %d, the client of an earlier run that was killed", process.pid)
-            await end_tree(process.pid)
+    async def end_leftovers(self) -> Before | None:
+        """End the client of a killed run; returns what that run noted of the main table."""
+        left = leftovers.find(self._run_dir)
+        self.servers |= left.servers
+        if left.client:
+            log.info("ending process %d, the client of an earlier run that was killed", left.client)
+            await end_tree(left.client)
+        return left.before
 
     async def run(self) -> None:
         """Make attempt after attempt until `stop`; returns when all that the client did is undone."""
@@ -148,19 +151,20 @@ class Supervisor:
         """Start the client and live with it to its end; returns why it ended."""
         if self.state is not State.RECONNECTING:
             self._enter(State.CONNECTING)
-        self.report = Report()
+        self.report, self.tree = Report(), None
         links = self._reconciler.view.snapshot.links
-        self._strangers = frozenset(link.index for link in links if link.is_tunnel)
-        came_up_at: float | None = None
+        self._foreign = frozenset(link.index for link in links if link.is_tunnel)
         try:
             launch = await self.client.open(self._take_report)
             self.tree = await Tree.start(launch, lambda line: log.info("%s: %s", self.client.name, line))
             self.tree.ended.add_done_callback(lambda _: self._changed.set())
-            leftovers.remember(self._run_dir, self.tree.pid, self.servers)
+            self._note(self.tree)
             self.began.set()
             while (why := await self._until_up(self.tree)) is None:
-                came_up_at = came_up_at or time.monotonic()
+                came_up_at = time.monotonic()
                 why = await self._while_up(self.tree)
+                if time.monotonic() - came_up_at >= STEADY_SECONDS:
+                    self._failures = 0
                 if why is not None:
                     break
         except BadSettings as fault:
@@ -174,8 +178,6 @@ class Supervisor:
             if self.tree:
                 await self.tree.stop()
             await self.client.close()
-        if came_up_at and time.monotonic() - came_up_at >= STEADY_SECONDS:
-            self._failures = 0
         return self.report.failure or why
 
     async def _until_up(self, tree: Tree) -> str | None:
@@ -196,7 +198,7 @@ class Supervisor:
             return f"brought up no tunnel within {limit:g} s{stands}; see its log lines above"
         self.failure = None
         self._enter(State.UP)
-        self.came_up()
+        self.on_up()
         return None
 
     async def _while_up(self, tree: Tree) -> str | None:
@@ -233,18 +235,25 @@ class Supervisor:
                 await asyncio.wait_for(self._stop.wait(), delay)
             self.next_attempt = None
 
+    def _note(self, tree: Tree) -> None:
+        try:
+            leftovers.note(self._run_dir, tree.pid, self.servers, self._reconciler.before)
+        except OSError as error:
+            # Needed only should we be killed; a full disk must not cost the tunnel.
+            log.warning("cannot note the client in %s: %s", self._run_dir, error.strerror)
+
     def _take_report(self, report: Report) -> None:
         self.report = report
         if report.server and report.server not in self.servers and self.tree:
             self.servers.add(report.server)
-            leftovers.remember(self._run_dir, self.tree.pid, self.servers)
+            self._note(self.tree)
         self.tunnel = self._find_tunnel()
         self._changed.set()
 
     def _find_tunnel(self) -> tuple[Link, tuple[IPInterface, ...]] | None:
         name = self._settings.vpn_interface or self.report.interface
         for link, addresses in tunnels(self._reconciler.view.snapshot):
-            if link.name == name if name else link.index not in self._strangers:
+            if link.name == name if name else link.index not in self._foreign:
                 # One that lost an address of the client's serves a part of it at most.
                 whole = {interface.ip for interface in addresses} >= set(self.report.addresses)
                 return (link, addresses) if whole else None

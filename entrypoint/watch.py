@@ -11,6 +11,8 @@ import socket
 import struct
 from collections.abc import Callable
 
+from entrypoint.parse import TABLES_HELD
+
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_IFADDR = 0x10
 RTMGRP_IPV4_ROUTE = 0x40
@@ -75,14 +77,19 @@ def _route_filter(first_table: int) -> list[tuple[int, int, int, int]]:
     """
     load_half, load_byte, equal, at_least, answer = 0x28, 0x30, 0x15, 0x35, 0x06
     keep, drop = 0xFFFFFFFF, 0
+    # All tables above 255 look alike here; of those below, ours end before the kernel's own begin.
+    ours = range(first_table, first_table + TABLES_HELD)
+    if first_table > _RT_TABLE_COMPAT:
+        ours = range(_RT_TABLE_COMPAT, _RT_TABLE_COMPAT + 1)
     return [
         (load_half, 0, 0, 4),
         (equal, 1, 0, socket.htons(_RTM_NEWROUTE)),
-        (equal, 0, 4, socket.htons(_RTM_DELROUTE)),
+        (equal, 0, 5, socket.htons(_RTM_DELROUTE)),
         (load_byte, 0, 0, 16 + 1),
-        (equal, 2, 0, 0),
+        (equal, 3, 0, 0),
         (load_byte, 0, 0, 16 + 4),
-        (at_least if first_table < _RT_TABLE_COMPAT else equal, 0, 1, min(first_table, _RT_TABLE_COMPAT)),
+        (at_least, 0, 2, ours.start),
+        (at_least, 1, 0, ours.stop),
         (answer, 0, 0, keep),
         (answer, 0, 0, drop),
     ]

@@ -23,6 +23,10 @@ class AskError(Exception):
     """No answer could be had; the text is one line of what was tried, what was seen and what to do."""
 
 
+class EndpointOffError(AskError):
+    """Nobody will ever answer: the endpoint is switched off."""
+
+
 class Answer:
     """What the endpoint said."""
 
@@ -50,7 +54,7 @@ def ask(path: str, *, directory: str | None = None, timeout: float = TIMEOUT_SEC
     """
     listen, named_by = _listen(directory)
     if listen == OFF:
-        raise AskError(
+        raise EndpointOffError(
             f"cannot ask for health: saw the endpoint off ({named_by}); "
             "set HEALTH_LISTEN to an address, or switch the health check off as well"
         )

@@ -14,7 +14,7 @@ from healthcheck.facts import Facts
 from healthcheck.pages import PAGES, Page, text_page
 
 CONNECTIONS_MAX = 64
-"""More connections than this are answered 503: probes and scrapers need a handful."""
+"""Where one more comes the oldest goes: probes need a handful, and no crowd may keep them out."""
 KEEP_ALIVE_SECONDS = 5
 CONNECTION_LIFE_SECONDS = 30.0
 """Every connection ends by then: uvicorn itself waits forever for a request that never ends."""
@@ -83,6 +83,10 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._made_at = self.loop.time()
+        if len(self.connections) > CONNECTIONS_MAX:
+            others = (other for other in self.connections if isinstance(other, _Connection))
+            min(others, key=lambda other: other._made_at).transport.abort()  # noqa: SLF001 - of our own class
         self._end_of_life = self.loop.call_later(CONNECTION_LIFE_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -119,7 +123,6 @@ async def serve(sock: socket.socket, facts: Callable[[], Facts]) -> None:
         proxy_headers=False,
         server_header=False,
         date_header=False,  # set from uvicorn's tick, which does not run here
-        limit_concurrency=CONNECTIONS_MAX,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         h11_max_incomplete_event_size=HEADER_BYTES_MAX,
     )

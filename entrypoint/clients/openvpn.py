@@ -8,6 +8,7 @@ from entrypoint.clients import config_file, management, ovpn_config
 from entrypoint.clients.base import Launch, Report
 from entrypoint.clients.ovpn_channel import Channel, Secret
 from entrypoint.faults import BadSettings
+from entrypoint.network import MARK
 
 SOCKET_NAME = "openvpn.sock"
 
@@ -67,7 +68,16 @@ class OpenVPN:
                 *(("--dev", interface, "--dev-type", checked.device_type) if interface else ()),
                 # Without a file it is the management interface that is asked.
                 *(("--auth-user-pass",) if self._credentials else ()),
-                *("--auth-retry", "none", "--management", str(self._path), "unix", "--management-client"),
+                *(
+                    "--mark",
+                    str(MARK),
+                    "--auth-retry",
+                    "none",
+                    "--management",
+                    str(self._path),
+                    "unix",
+                    "--management-client",
+                ),
                 *("--management-query-passwords", "--management-up-down"),
             ),
             stdin=checked.text.encode(),

@@ -16,7 +16,7 @@ _SCRIPTS_LEVEL = 2
 _PROGRAMS = frozenset({
     "up", "down", "route-up", "route-pre-down", "ipchange", "tls-verify", "auth-user-pass-verify",
     "client-connect", "client-disconnect", "client-crresponse", "learn-address", "tls-crypt-v2-verify",
-    "plugin", "iproute", "dns-updown", "engine", "pkcs11-providers",
+    "plugin", "iproute", "dns-updown", "engine", "pkcs11-providers", "providers",
 })
 """Directives that start a program or load its code."""
 
