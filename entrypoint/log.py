@@ -3,12 +3,15 @@
 import contextlib
 import json
 import logging
+import os
+import stat
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from entrypoint.faults import BadSettings
-from entrypoint.settings import Secret, Settings
+from entrypoint.files import Secret
+from entrypoint.settings import Settings
 
 REDACTED = "***"
 _SHORTEST_SECRET = 4
@@ -48,9 +51,36 @@ class _Json(_Text):
         return json.dumps(dict(zip(("time", "level", "message"), self._parts(record), strict=True)))
 
 
+class _Output(logging.Handler):
+    """Writes lines to a descriptor, and never waits for whoever reads them.
+
+    A log driver that stands still would otherwise stop the loop, and with it repairs, health and the stop.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lost = 0
+        # Not a terminal: the shell shares its mode.
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode) or stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            os.set_blocking(descriptor, False)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, or count it as lost."""
+        lines = [self.format(record)]
+        if self._lost:
+            told = f"{self._lost} lines of this log were lost: nobody read it"
+            lines.insert(0, self.format(logging.makeLogRecord({"levelname": "WARNING", "msg": told})))
+        try:
+            os.write(self._descriptor, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
+            self._lost = 0
+        except OSError:
+            self._lost += 1
+
+
 def set_up(settings: Settings) -> None:
     """Send all logging to standard output in the format that the settings ask for."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Output(sys.stdout.fileno())
     handler.setFormatter((_Json if settings.log_format == "json" else _Text)(settings.secrets))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -7,12 +7,11 @@ in a request's answer.
 import asyncio
 import errno
 import logging
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from ipaddress import ip_address, ip_interface, ip_network
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from entrypoint import rtmessages
 from entrypoint.faults import MissingPrivilege
 from entrypoint.lean_pyroute2 import (
     NLM_F_DUMP,
@@ -26,9 +25,7 @@ from entrypoint.lean_pyroute2 import (
 from entrypoint.network import (
     IPV6,
     MAIN_TABLE,
-    Address,
     IPAddress,
-    IPNetwork,
     Link,
     Lookup,
     Route,
@@ -39,29 +36,7 @@ from entrypoint.policy import Change
 
 log = logging.getLogger(__name__)
 
-_RTN_UNICAST = 1
-_FR_ACT_TO_TBL = 1
-_RT_SCOPE_LINK = 253
-_RTNH_F_ONLINK = 4
 _RTM_F_LOOKUP_TABLE, _RTM_F_FIB_MATCH = 0x1000, 0x2000
-_IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
-_ARPHRD_PPP = 512
-
-# Attributes that every rule may carry without being another kind of rule than ours.
-_PLAIN_RULE = {
-    "FRA_TABLE",
-    "FRA_PRIORITY",
-    "FRA_PROTOCOL",
-    "FRA_SRC",
-    "FRA_DST",
-    "FRA_FWMARK",
-    "FRA_FWMASK",
-    "FRA_IIFNAME",
-    "FRA_SUPPRESS_PREFIXLEN",
-}
-_SUPPRESS_NOTHING = 0xFFFFFFFF
-_WHOLE_MARK = 0xFFFFFFFF
-
 _GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
 _BAD_GATEWAY = {errno.EINVAL, errno.ENETUNREACH, errno.EHOSTUNREACH}
 _NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
@@ -121,10 +96,10 @@ class Rtnl:
         raise OSError(errno.EINTR, f"cannot read the kernel's routes and rules: {cause}")
 
     async def _read(self) -> Snapshot:
-        links = tuple([_link(message) async for message in await self._netlink.get_links()])
+        links = tuple([rtmessages.link(message) async for message in await self._netlink.get_links()])
         names = {link.index: link.name for link in links}
-        addresses = tuple([_address(message) async for message in await self._netlink.get_addr()])
-        rules = [_rule(message) async for message in await self._netlink.get_rules()]
+        addresses = tuple([rtmessages.address(message) async for message in await self._netlink.get_addr()])
+        rules = [rtmessages.rule(message) async for message in await self._netlink.get_rules()]
         routes: list[Route] = []
         for link in links:
             if not link.loopback and not link.is_tunnel and link.up:
@@ -149,7 +124,7 @@ class Rtnl:
         answer = answers[0]
         return Lookup(
             names.get(answer.get("oif"), f"link {answer.get('oif')}"),
-            _gateway(answer),
+            rtmessages.gateway(answer),
             answer.get("table") or answer["table"],
         )
 
@@ -178,9 +153,12 @@ class Rtnl:
         async with self._lock:
             try:
                 if isinstance(change.item, Rule):
-                    await self._netlink.rule(change.verb, **_rule_arguments(change.item))
+                    await self._netlink.rule(change.verb, **rtmessages.rule_arguments(change.item))
                 else:
-                    await self._netlink.route(change.verb, **await self._route_arguments(change.item))
+                    await self._netlink.route(
+                        change.verb,
+                        **rtmessages.route_arguments(change.item, await self._index(change.item.link)),
+                    )
             except NetlinkError as error:
                 if error.code == errno.EPERM:
                     raise MissingPrivilege(
@@ -203,35 +181,18 @@ class Rtnl:
             try:
                 request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP)
                 async for answer in request:
-                    for route in _unicast_routes(answer, names):
+                    for route in rtmessages.unicast_routes(answer, names):
                         yield route
             except NetlinkError as error:
                 # A link that has just gone has no routes; its event brings us back.
                 if error.code not in {*_NO_SUCH_FAMILY, errno.ENODEV}:
                     raise
 
-    async def _route_arguments(self, route: Route) -> dict[str, Any]:
-        found = await self._netlink.link_lookup(ifname=route.link)
+    async def _index(self, name: str) -> int:
+        found = await self._netlink.link_lookup(ifname=name)
         if not found:
-            raise NetlinkError(errno.ENODEV, f"no link {route.link}")
-        arguments: dict[str, Any] = {
-            "family": _family(route.destination.version),
-            "dst": str(route.destination),
-            "oif": found[0],
-            "table": route.table,
-            "proto": route.protocol,
-        }
-        if route.gateway and route.gateway.version != route.destination.version:
-            arguments["via"] = {"family": _family(route.gateway.version), "addr": str(route.gateway)}
-        elif route.gateway:
-            arguments["gateway"] = str(route.gateway)
-        elif route.destination.version != IPV6:
-            arguments["scope"] = _RT_SCOPE_LINK
-        if route.onlink:
-            arguments["flags"] = _RTNH_F_ONLINK
-        if route.metric:
-            arguments["priority"] = route.metric
-        return arguments
+            raise NetlinkError(errno.ENODEV, f"no link {name}")
+        return int(found[0])
 
 
 def _socket() -> AsyncIPRoute:
@@ -240,13 +201,9 @@ def _socket() -> AsyncIPRoute:
     return AsyncIPRoute(strict_check=True, ext_ack=True)
 
 
-def _family(version: int) -> socket.AddressFamily:
-    return socket.AF_INET6 if version == IPV6 else socket.AF_INET
-
-
 def _route_request(version: int) -> Any:
     message = rtmsg()
-    message["family"] = _family(version)
+    message["family"] = rtmessages.family(version)
     return message
 
 
@@ -260,95 +217,3 @@ def _fix(error: NetlinkError, change: Change) -> str:
     if isinstance(change.item, Route) and change.item.gateway and error.code in _BAD_GATEWAY:
         return f"; set GATEWAYS={change.item.link}=<address of its router>"
     return ""
-
-
-def _link(message: Any) -> Link:
-    kind = message.get(("linkinfo", "kind")) or ("ppp" if message["ifi_type"] == _ARPHRD_PPP else "")
-    flags = message["flags"]
-    return Link(
-        message["index"],
-        message.get("ifname"),
-        kind,
-        up=bool(flags & _IFF_UP),
-        loopback=bool(flags & _IFF_LOOPBACK),
-        carrier=bool(flags & _IFF_LOWER_UP),
-    )
-
-
-def _address(message: Any) -> Address:
-    # On a point-to-point link IFA_ADDRESS is the peer; IFA_LOCAL is missing in IPv6 without one.
-    local = message.get("local") or message.get("address")
-    return Address(message["index"], ip_interface(f"{local}/{message['prefixlen']}"))
-
-
-def _unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:
-    if message["type"] != _RTN_UNICAST:
-        return
-    destination = _network(message, "dst", message["dst_len"])
-    for hop in message.get("multipath") or (message,):
-        link = names.get(hop["oif"] if hop is not message else hop.get("oif"))
-        if link:
-            yield Route(
-                destination,
-                link,
-                message.get("table") or message["table"],
-                _gateway(hop),
-                onlink=bool(hop["flags"] & _RTNH_F_ONLINK),
-                metric=message.get("priority") or 0,
-                protocol=message["proto"],
-            )
-
-
-def _gateway(hop: Any) -> IPAddress | None:
-    # An IPv4 route by an IPv6 gateway names it in RTA_VIA.
-    text = hop.get("gateway") or (hop.get("via") or {}).get("addr")
-    return ip_address(text) if text else None
-
-
-def _rule(message: Any) -> Rule | None:
-    """Take a rule of our shape, and None for any other: the kernel also lists multicast families."""
-    if message["family"] not in {socket.AF_INET, socket.AF_INET6} or message["action"] != _FR_ACT_TO_TBL:
-        return None
-    names = {name for name, _ in message["attrs"]}
-    if (
-        not names <= _PLAIN_RULE
-        or message["flags"]
-        or message["tos"]
-        or message.get("iifname") != "lo"
-        or message.get("FRA_SUPPRESS_PREFIXLEN", _SUPPRESS_NOTHING) != _SUPPRESS_NOTHING
-        or message.get("FRA_FWMASK", _WHOLE_MARK) != _WHOLE_MARK
-        or not (message["src_len"] or message.get("FRA_FWMARK"))
-    ):
-        return None
-    return Rule(
-        _network(message, "src", message["src_len"]),
-        message.get("table") or message["table"],
-        message.get("priority") or 0,
-        _network(message, "dst", message["dst_len"]) if message["dst_len"] else None,
-        message.get("FRA_FWMARK") or 0,
-        message.get("protocol") or 0,
-    )
-
-
-def _network(message: Any, attribute: str, bits: int) -> IPNetwork:
-    nothing = "::" if message["family"] == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - no bind here
-    return ip_network(f"{message.get(attribute) or nothing}/{bits}", strict=False)
-
-
-def _rule_arguments(rule: Rule) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "family": _family(rule.source.version),
-        "iifname": "lo",
-        "table": rule.table,
-        "priority": rule.priority,
-        "protocol": rule.protocol,
-    }
-    if rule.source.prefixlen:
-        arguments["src"] = str(rule.source.network_address)
-        arguments["src_len"] = rule.source.prefixlen
-    if rule.mark:
-        arguments["fwmark"] = rule.mark
-    if rule.destination:
-        arguments["dst"] = str(rule.destination.network_address)
-        arguments["dst_len"] = rule.destination.prefixlen
-    return arguments

@@ -5,53 +5,27 @@ the environment, else from the dotenv file that `ENV_FILE` names; `NAME_FILE` ho
 """
 
 import difflib
-import io
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from entrypoint import parse
 from entrypoint.faults import BadSettings
+from entrypoint.files import FILE_SUFFIX, Secret, read_env_file, read_value
 from entrypoint.network import IPAddress, IPNetwork
 from entrypoint.parse import Parser
 
-if TYPE_CHECKING:
-    from dotenv.parser import Original
-
 CONFIG_FOLDER = Path("/vpn")
 """Where VPN_CONFIG=auto looks."""
-FILE_SUFFIX = "_FILE"
 ONE_LETTER_OFF = 0.9
 """How like one of ours (difflib's ratio) a name is that lacks a letter: GATEWAY, of a single word."""
 NOT_YET: tuple[str, ...] = ()
 """No value of this setting is built: it is declared so that it is refused, not ignored."""
-VALUE_MAX_BYTES = 64 * 1024
-"""The most that a NAME_FILE may hold: a certificate chain fits, a wrong path to a disk does not."""
-
 # Kubernetes sets NAME_SERVICE_HOST, NAME_PORT_80_TCP and so on for each service of the name space:
 # a service called "vpn" is no typo.
 _SERVICE_LINK = re.compile(r".*_(SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP|SCTP).*)?)")
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A value that is never shown; what stands in a file is read anew at each use."""
-
-    name: str
-    value: str | None = None
-    file: Path | None = None
-
-    def reveal(self) -> str:
-        """Return the secret; raises BadSettings where its file is gone, empty or no text."""
-        if self.file is None:
-            return self.value or ""
-        return read_value(self.name, self.file)
-
-    def __repr__(self) -> str:
-        return f"Secret({self.name})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +187,7 @@ def load(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
     spoken = {name.removesuffix(FILE_SUFFIX) for name in given}
     given |= {
         name: value
-        for name, value in _env_file(given, faults).items()
+        for name, value in read_env_file(given, faults).items()
         if value and name.removesuffix(FILE_SUFFIX) not in spoken
     }
     values: dict[str, Any] = {}
@@ -259,63 +233,6 @@ def _value(row: Setting, given: Mapping[str, str]) -> Any:
     if not row.secret:
         return parsed
     return Secret(row.name, file=held_by) if held_by else Secret(row.name, value=parsed)
-
-
-def read_value(name: str, file: Path) -> str:
-    """Read what a NAME_FILE holds, less the line end; raises BadSettings that names it and the cause."""
-    wrong = f"cannot read {name}{FILE_SUFFIX}={str(file)!r}"
-    try:
-        content = _read(file, VALUE_MAX_BYTES + 1)
-    except OSError as error:
-        raise BadSettings(f"{wrong}: {error.strerror}; mount the file there, readable for root") from None
-    if len(content) > VALUE_MAX_BYTES:
-        raise BadSettings(
-            f"{wrong}: it holds more than {VALUE_MAX_BYTES} bytes; name the file that holds the value alone"
-        )
-    try:
-        value = content.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise BadSettings(f"{wrong}: it holds no UTF-8 text; write the value alone into it") from None
-    if not value:
-        raise BadSettings(f"{wrong}: it is empty; write the value into it, or leave {name}{FILE_SUFFIX} out")
-    return value
-
-
-def _read(file: Path, most_bytes: int) -> bytes:
-    # Without O_NONBLOCK a pipe that nobody writes to would hold the start for ever.
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as opened:
-        return opened.read(most_bytes)
-
-
-def _env_file(given: Mapping[str, str], faults: list[str]) -> dict[str, str | None]:
-    if "ENV_FILE" not in given:
-        return {}
-    from dotenv import dotenv_values  # noqa: PLC0415 - 15 ms of start-up that only those pay who use it
-    from dotenv.parser import parse_stream  # noqa: PLC0415 - as above
-
-    wrong = f"cannot read ENV_FILE={given['ENV_FILE']!r}"
-    try:
-        content = _read(Path(given["ENV_FILE"]), VALUE_MAX_BYTES).decode()
-    except OSError as error:
-        faults.append(f"{wrong}: {error.strerror}; mount the file there, readable for root")
-        return {}
-    except (UnicodeDecodeError, ValueError):
-        faults.append(f"{wrong}: it holds no UTF-8 text; write NAME=value lines")
-        return {}
-    # dotenv_values() only warns of what it cannot read.
-    broken = [str(_first_line(line.original)) for line in parse_stream(io.StringIO(content)) if line.error]
-    if broken:
-        where = ", ".join(broken)
-        faults.append(
-            f"{wrong}: no NAME=value in line {where}; close the quotes, or write # before a comment"
-        )
-    return dotenv_values(stream=io.StringIO(content), interpolate=False)
-
-
-def _first_line(original: "Original") -> int:
-    # A statement takes the blank lines before it, and counts from the first of them.
-    return original.line + original.string[: -len(original.string.lstrip())].count("\n")
 
 
 def _warnings(given: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,154 @@
+"""Netlink's attributes and our values, into each other. Knows the messages, but neither socket nor kernel."""
+
+import socket
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any
+
+from entrypoint.network import IPV6, Address, IPAddress, IPNetwork, Link, Route, Rule
+
+_RTN_UNICAST = 1
+_FR_ACT_TO_TBL = 1
+_RT_SCOPE_LINK = 253
+_RTNH_F_ONLINK = 4
+_IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
+_ARPHRD_PPP = 512
+
+# Attributes that every rule may carry without being another kind of rule than ours.
+_PLAIN_RULE = {
+    "FRA_TABLE",
+    "FRA_PRIORITY",
+    "FRA_PROTOCOL",
+    "FRA_SRC",
+    "FRA_DST",
+    "FRA_FWMARK",
+    "FRA_FWMASK",
+    "FRA_IIFNAME",
+    "FRA_SUPPRESS_PREFIXLEN",
+}
+_SUPPRESS_NOTHING = 0xFFFFFFFF
+_WHOLE_MARK = 0xFFFFFFFF
+
+
+def family(version: int) -> socket.AddressFamily:
+    """Return the address family of an IP version."""
+    return socket.AF_INET6 if version == IPV6 else socket.AF_INET
+
+
+def link(message: Any) -> Link:
+    """Read RTM_NEWLINK."""
+    kind = message.get(("linkinfo", "kind")) or ("ppp" if message["ifi_type"] == _ARPHRD_PPP else "")
+    flags = message["flags"]
+    return Link(
+        message["index"],
+        message.get("ifname"),
+        kind,
+        up=bool(flags & _IFF_UP),
+        loopback=bool(flags & _IFF_LOOPBACK),
+        carrier=bool(flags & _IFF_LOWER_UP),
+    )
+
+
+def address(message: Any) -> Address:
+    """Read RTM_NEWADDR."""
+    # On a point-to-point link IFA_ADDRESS is the peer; IFA_LOCAL is missing in IPv6 without one.
+    local = message.get("local") or message.get("address")
+    return Address(message["index"], ip_interface(f"{local}/{message['prefixlen']}"))
+
+
+def unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:
+    """Read RTM_NEWROUTE: a route for each next hop by the links in `names` (index -> name)."""
+    if message["type"] != _RTN_UNICAST:
+        return
+    destination = _network(message, "dst", message["dst_len"])
+    for hop in message.get("multipath") or (message,):
+        link = names.get(hop["oif"] if hop is not message else hop.get("oif"))
+        if link:
+            yield Route(
+                destination,
+                link,
+                message.get("table") or message["table"],
+                gateway(hop),
+                onlink=bool(hop["flags"] & _RTNH_F_ONLINK),
+                metric=message.get("priority") or 0,
+                protocol=message["proto"],
+            )
+
+
+def gateway(hop: Any) -> IPAddress | None:
+    """Read the gateway of a route or of one next hop."""
+    # An IPv4 route by an IPv6 gateway names it in RTA_VIA.
+    text = hop.get("gateway") or (hop.get("via") or {}).get("addr")
+    return ip_address(text) if text else None
+
+
+def rule(message: Any) -> Rule | None:
+    """Take a rule of our shape, and None for any other: the kernel also lists multicast families."""
+    if message["family"] not in {socket.AF_INET, socket.AF_INET6} or message["action"] != _FR_ACT_TO_TBL:
+        return None
+    names = {name for name, _ in message["attrs"]}
+    if (
+        not names <= _PLAIN_RULE
+        or message["flags"]
+        or message["tos"]
+        or message.get("iifname") != "lo"
+        or message.get("FRA_SUPPRESS_PREFIXLEN", _SUPPRESS_NOTHING) != _SUPPRESS_NOTHING
+        or message.get("FRA_FWMASK", _WHOLE_MARK) != _WHOLE_MARK
+        or not (message["src_len"] or message.get("FRA_FWMARK"))
+    ):
+        return None
+    return Rule(
+        _network(message, "src", message["src_len"]),
+        message.get("table") or message["table"],
+        message.get("priority") or 0,
+        _network(message, "dst", message["dst_len"]) if message["dst_len"] else None,
+        message.get("FRA_FWMARK") or 0,
+        message.get("protocol") or 0,
+    )
+
+
+def _network(message: Any, attribute: str, bits: int) -> IPNetwork:
+    nothing = "::" if message["family"] == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - no bind here
+    return ip_network(f"{message.get(attribute) or nothing}/{bits}", strict=False)
+
+
+def rule_arguments(rule: Rule) -> dict[str, Any]:
+    """Write a rule as pyroute2 takes it."""
+    arguments: dict[str, Any] = {
+        "family": family(rule.source.version),
+        "iifname": "lo",
+        "table": rule.table,
+        "priority": rule.priority,
+        "protocol": rule.protocol,
+    }
+    if rule.source.prefixlen:
+        arguments["src"] = str(rule.source.network_address)
+        arguments["src_len"] = rule.source.prefixlen
+    if rule.mark:
+        arguments["fwmark"] = rule.mark
+    if rule.destination:
+        arguments["dst"] = str(rule.destination.network_address)
+        arguments["dst_len"] = rule.destination.prefixlen
+    return arguments
+
+
+def route_arguments(route: Route, link_index: int) -> dict[str, Any]:
+    """Write a route as pyroute2 takes it."""
+    arguments: dict[str, Any] = {
+        "family": family(route.destination.version),
+        "dst": str(route.destination),
+        "oif": link_index,
+        "table": route.table,
+        "proto": route.protocol,
+    }
+    if route.gateway and route.gateway.version != route.destination.version:
+        arguments["via"] = {"family": family(route.gateway.version), "addr": str(route.gateway)}
+    elif route.gateway:
+        arguments["gateway"] = str(route.gateway)
+    elif route.destination.version != IPV6:
+        arguments["scope"] = _RT_SCOPE_LINK
+    if route.onlink:
+        arguments["flags"] = _RTNH_F_ONLINK
+    if route.metric:
+        arguments["priority"] = route.metric
+    return arguments
