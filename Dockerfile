@@ -45,7 +45,8 @@ LABEL org.opencontainers.image.title="Sidegate" \
       org.opencontainers.image.licenses="MIT"
 
 # -s: reap also where process 1 is another's (docker run --init, a pod that shares its process namespace).
-ENTRYPOINT ["/usr/bin/tini", "-s", "--", "/usr/local/bin/sidegate"]
+# -e 143: a SIGTERM in the first 50 ms, before Python listens to it, is an orderly end as well.
+ENTRYPOINT ["/usr/bin/tini", "-s", "-e", "143", "--", "/usr/local/bin/sidegate"]
 CMD ["run"]
 STOPSIGNAL SIGTERM
 

@@ -62,6 +62,10 @@ lock: $(STAMP) ## regenerates both requirements.txt with the newest versions
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --no-config
 
+.PHONY: readme
+readme: $(STAMP) ## writes the table of settings into README.md
+	@$(PY) -m tests.readme
+
 .PHONY: clean
 clean: ## removes what these targets made, the cache of images included
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -123,7 +123,7 @@ class Settings:
     lan_networks: tuple[IPNetwork, ...] | None = _setting(
         "",
         parse.networks,
-        "networks that connections opened from inside also reach by the Docker gateway",
+        "IPv4 networks that connections opened from inside also reach by the Docker gateway",
         unit="CIDRs",
     )
     gateways: tuple[tuple[str, IPAddress], ...] | None = _setting(

@@ -25,6 +25,18 @@ mount --bind "$0/resolv.conf" /etc/resolv.conf
 mount --bind "$0/run" /run
 """
 _NO_DEVICE = 'mount --bind "$0/dev-net" /dev/net\n'
+# The machine has no /vpn and shall get none: the program sees a root that has one more folder.
+_VPN_FOLDER = """
+mount -t tmpfs root "$0/root"
+for each in /*; do
+    if [ -L "$each" ]; then cp --no-dereference "$each" "$0/root"
+    elif [ -d "$each" ]; then mkdir "$0/root$each"; mount --rbind "$each" "$0/root$each"
+    fi
+done
+mkdir "$0/root/vpn"
+mount --bind "$0/vpn" "$0/root/vpn"
+exec chroot "$0/root" env --chdir="$PWD" "$@"
+"""
 
 
 class Sidecar:
@@ -38,18 +50,20 @@ class Sidecar:
         *,
         capabilities: Sequence[str] | None = None,
         tun_device: bool = True,
+        vpn_folder: bool = False,
     ) -> None:
         """Describe it; `start` starts it.
 
         `directory` holds what its container would keep between two starts. `capabilities`: names as
         setpriv takes them (`net_admin`), all others are taken away; None leaves all of root's.
-        `tun_device` off hides /dev/net/tun.
+        `tun_device` off hides /dev/net/tun. `vpn_folder` mounts `directory`/vpn at /vpn.
         """
         self.host = host
         self.directory = directory
         self.environment = dict(environment)
         self.capabilities = capabilities
         self.tun_device = tun_device
+        self.vpn_folder = vpn_folder
         self._process: LoggedProcess | None = None
 
     @property
@@ -168,10 +182,11 @@ class Sidecar:
 
     def _spawn(self, argv: Sequence[str], name: str) -> LoggedProcess:
         """Start a program as in the container: its mounts, capabilities and environment."""
-        for part in ("run", "dev-net"):
+        for part in ("run", "dev-net", "root", "vpn"):
             (self.directory / part).mkdir(parents=True, exist_ok=True)
         (self.directory / "resolv.conf").touch()
-        mounts = _MOUNTS + ("" if self.tun_device else _NO_DEVICE) + 'exec "$@"'
+        mounts = _MOUNTS + ("" if self.tun_device else _NO_DEVICE)
+        mounts += _VPN_FOLDER if self.vpn_folder else 'exec "$@"'
         limits = []
         if self.capabilities is not None:
             kept = ",".join(["-all", *(f"+{capability}" for capability in self.capabilities)])

@@ -1,0 +1,34 @@
+"""What the tests of the whole product share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.topology import Lab
+from tests.tunnel.product import Product
+
+
+@pytest.fixture
+def make_product(lab: Lab, tmp_path: Path) -> Callable[..., Product]:
+    """Give a maker of the product in the lab, with the keywords of its `OpenVPNServer`."""
+    return lambda **server: Product(lab, tmp_path, **server)
+
+
+@pytest.fixture
+def product(make_product: Callable[..., Product]) -> Product:
+    """Give the product beside a server that pushes what covers the LAN, in both families."""
+    return make_product()
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Product]:
+    """Give a lab and a product that the tests of a file share, because they only look.
+
+    An indirect parameter holds the keywords of `Lab` and, below "server", those of `OpenVPNServer`.
+    """
+    options: dict[str, Any] = dict(getattr(request, "param", {}))
+    server = options.pop("server", {})
+    with Lab(**options) as lab:
+        yield Product(lab, tmp_path_factory.mktemp("product"), **server)
