@@ -38,7 +38,7 @@ def main() -> int:
     )
     subparsers = parser.add_subparsers(dest="command")
     made = {name: subparsers.add_parser(name, help=text) for name, text in _HELP.items()}
-    made["wait"].add_argument("--timeout", type=_seconds, metavar="SECONDS", help="give up after so long")
+    made["wait"].add_argument("--timeout", type=seconds, metavar="SECONDS", help="give up after so long")
     arguments = parser.parse_args()
     try:
         match arguments.command:
@@ -68,10 +68,11 @@ def main() -> int:
     return 0
 
 
-def _seconds(text: str) -> float:
-    if not 0 <= (seconds := float(text)) < float("inf"):
+def seconds(text: str) -> float:
+    """Take a number of seconds that a clock can wait."""
+    if not 0 <= (number := float(text)) < float("inf"):
         raise ValueError(text)
-    return seconds
+    return number
 
 
 def _say(text: str) -> None:

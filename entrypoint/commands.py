@@ -1,6 +1,7 @@
 """The commands beside `run`: each asks the kernel or the health endpoint and ends."""
 
 import json
+import re
 import time
 
 from entrypoint import __version__
@@ -11,6 +12,7 @@ from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from healthcheck.ask import TIMEOUT_SECONDS, AskError, EndpointOffError, ask
 
+_COUNTDOWN = re.compile(r"; next attempt in \d+ s")
 ASK_AGAIN_SECONDS = 0.2
 OK = 200
 
@@ -23,7 +25,7 @@ async def plan(settings: Settings) -> str:
     async with Rtnl() as rtnl:
         steps, view = await Reconciler(rtnl, settings).plan()
     if why := why_none(view.snapshot, view.networks):
-        raise BadSettings(why)
+        raise BadSettings(*why.splitlines())
     notes = [
         f"# {network.link} {network.interface}: table {view.tables[network.link]}, gateway {network.gateway}"
         if network.gateway
@@ -58,8 +60,10 @@ def wait(timeout_seconds: float | None) -> bool:
             return False
         except AskError as error:
             reason = str(error)
-        if reason != told:
-            print(told := reason, flush=True)  # noqa: T201 - a command's output
+        # Less the countdown to the next attempt, which would be news each second.
+        if (news := _COUNTDOWN.sub("", reason)) != told:
+            told = news
+            print(reason, flush=True)  # noqa: T201 - a command's output
         if deadline is not None and time.monotonic() > deadline:
             return False
         time.sleep(ASK_AGAIN_SECONDS)

@@ -135,7 +135,14 @@ def _with_gateway(
     if network.key in remembered:
         # A server can push routes to any neighbour. So while we run, only who is in charge of the link's own
         # configuration moves its gateway.
-        hops = _best([route for route in main if route.protocol in _CONFIGURED]) or {remembered[network.key]}
+        kept = remembered[network.key]
+        # While an address is being changed, the new network is seen with the old one's gateway.
+        within = [] if _is_near(kept.address, network.link, snapshot) else main
+        hops = (
+            _best([route for route in main if route.protocol in _CONFIGURED])
+            or _best([route for route in within if _is_near(route.gateway, network.link, snapshot)])
+            or {kept}
+        )
     else:
         # A killed run's table still knows the gateway that its client may have taken from the main table.
         ours = [route for route in routes if route.is_default and route.protocol == PROTOCOL]
@@ -157,6 +164,12 @@ def _with_gateway(
             f"set GATEWAYS={network.link}=<address of its router>"
         )
     return replace(network, problem=problem)
+
+
+def _is_near(gateway: IPAddress | None, link: str, snapshot: Snapshot) -> bool:
+    """Tell whether a gateway lies in one of a link's networks."""
+    networks = [interface.network for name, interface in snapshot.named_addresses() if name == link]
+    return gateway is not None and any(gateway in network for network in networks)
 
 
 def _best(routes: list[Route]) -> set[NextHop]:

@@ -1,7 +1,10 @@
 """Values that stand in files: NAME_FILE, secrets, ENV_FILE."""
 
+import contextlib
 import io
 import os
+import pwd
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from dotenv.parser import Original
 
 FILE_SUFFIX = "_FILE"
+DOCKERS_DIRECTORY = "mount the file itself (Docker makes a directory where the host has no file)"
 VALUE_MAX_BYTES = 64 * 1024
 """The most that a NAME_FILE may hold: a certificate chain fits, a wrong path to a disk does not."""
 
@@ -40,8 +44,12 @@ def read_value(name: str, file: Path) -> str:
     wrong = f"cannot read {name}{FILE_SUFFIX}={str(file)!r}"
     try:
         content = _read(file, VALUE_MAX_BYTES + 1)
+    except PermissionError:
+        raise BadSettings(f"{wrong}: {why_forbidden(file)}") from None
+    except IsADirectoryError:
+        raise BadSettings(f"{wrong}: it is a directory; {DOCKERS_DIRECTORY}") from None
     except OSError as error:
-        raise BadSettings(f"{wrong}: {error.strerror}; mount the file there, readable for root") from None
+        raise BadSettings(f"{wrong}: {error.strerror}; mount the file there") from None
     if len(content) > VALUE_MAX_BYTES:
         raise BadSettings(
             f"{wrong}: it holds more than {VALUE_MAX_BYTES} bytes; name the file that holds the value alone"
@@ -71,7 +79,11 @@ def read_env_file(given: Mapping[str, str], faults: list[str]) -> dict[str, str 
 
     wrong = f"cannot read ENV_FILE={given['ENV_FILE']!r}"
     try:
-        content = _read(Path(given["ENV_FILE"]), VALUE_MAX_BYTES).decode()
+        held = _read(Path(given["ENV_FILE"]), VALUE_MAX_BYTES + 1)
+        if len(held) > VALUE_MAX_BYTES:
+            faults.append(f"{wrong}: it holds more than {VALUE_MAX_BYTES} bytes; name the settings' file")
+            return {}
+        content = held.decode()
     except OSError as error:
         faults.append(f"{wrong}: {error.strerror}; mount the file there, readable for root")
         return {}
@@ -91,3 +103,21 @@ def read_env_file(given: Mapping[str, str], faults: list[str]) -> dict[str, str 
 def _first_line(original: "Original") -> int:
     # A statement takes the blank lines before it, and counts from the first of them.
     return original.line + original.string[: -len(original.string.lstrip())].count("\n")
+
+
+def why_forbidden(file: Path) -> str:
+    """Say why root may not read a file that is there, and what to do."""
+    advice = "make it readable on the host (chmod o+r), or owned by the container's user"
+    seen = "nothing of it can be seen"
+    for path in (file, *file.absolute().parents):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            seen = f"{path} is {stat.filemode(status.st_mode)}, owner {_user(status.st_uid)}"
+            break
+    return f"user {os.geteuid()} may not read it without CAP_DAC_OVERRIDE, {seen}; {advice}"
+
+
+def _user(uid: int) -> str:
+    with contextlib.suppress(KeyError):
+        return f"{pwd.getpwuid(uid).pw_name} ({uid})"
+    return str(uid)

@@ -37,7 +37,8 @@ def check_privileges(device: str | None) -> None:
         except OSError as error:
             lacking.append(
                 f"cannot open {device}: saw {error.strerror}; "
-                f"pass it in (docker run --device {device}, compose: `devices: [{device}]`)"
+                f"pass it in (docker run --device {device}, compose: `devices: [{device}]`, "
+                "Kubernetes: a hostPath volume of type CharDevice); where the host has none: modprobe tun"
             )
     if lacking:
         raise MissingPrivilege(*lacking)
@@ -90,6 +91,20 @@ def tcp_peers(addresses: Iterable[IPAddress]) -> set[IPAddress]:
     for connection in psutil.net_connections("tcp"):
         if connection.laddr and connection.raddr and _plain(connection.laddr.ip) in ours:
             found.add(_plain(connection.raddr.ip))
+    return found
+
+
+def resolvers() -> list[IPAddress]:
+    """Return the resolvers of /etc/resolv.conf, less those on the loopback, such as Docker's own."""
+    try:
+        lines = Path("/etc/resolv.conf").read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for words in (line.split() for line in lines):
+        with contextlib.suppress(ValueError, IndexError):
+            if words[0] == "nameserver" and not (address := ip_address(words[1])).is_loopback:
+                found.append(address)
     return found
 
 

@@ -82,8 +82,10 @@ class Route:
         """Read as the arguments of `ip route add`."""
         # IPv6 has no scope: a route without a gateway is on-link there anyhow.
         connected = self.gateway is None and isinstance(self.destination, IPv4Network)
+        # iproute2 takes "default" to be of the gateway's family.
+        default = self.is_default and not self._family_named()
         parts = [
-            "default" if self.is_default else str(self.destination),
+            "default" if default else str(self.destination),
             *(("via", *self._family_named(), str(self.gateway)) if self.gateway else ()),
             *("dev", self.link),
             *(("onlink",) if self.onlink else ()),

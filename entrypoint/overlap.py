@@ -33,12 +33,19 @@ class Overlap:
 
 
 def in_use(
-    networks: Iterable[ContainerNetwork], lan_networks: Iterable[IPNetwork], peers: Iterable[IPAddress]
+    networks: Iterable[ContainerNetwork],
+    lan_networks: Iterable[IPNetwork],
+    resolvers: Iterable[IPAddress],
+    peers: Iterable[IPAddress],
 ) -> list[tuple[IPNetwork, str]]:
     """List the networks known to be in use on the private side; `peers` hold connections there now."""
+    lans = list(lan_networks)
+    hint = "the container's resolver: asked through the tunnel from now on, unless LAN_NETWORKS has it"
+    outside = [resolver for resolver in resolvers if not any(resolver in lan for lan in lans)]
     return [
         *((network.network, f"the container's network on {network.link}") for network in networks),
-        *((lan, "LAN_NETWORKS") for lan in lan_networks),
+        *((lan, "LAN_NETWORKS") for lan in lans),
+        *((ip_network(resolver), hint) for resolver in outside),
         *((ip_network(peer), "connected now") for peer in dict.fromkeys(peers)),
     ]
 

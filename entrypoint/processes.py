@@ -37,6 +37,7 @@ class Tree:
         self._on_line = on_line
         self._second_began = 0.0
         self._told = self._untold = 0
+        self._last = ""
         self._relay = asyncio.create_task(self._relay_output())
         self.ended: asyncio.Future[int] = asyncio.ensure_future(process.wait())
 
@@ -82,8 +83,7 @@ class Tree:
         # A stranger may hold the pipe open: what is there is read, then it is left.
         await asyncio.wait([self._relay], timeout=0.2)
         self._relay.cancel()
-        if self._untold:
-            self._on_line(f"({self._untold} more lines left out)")
+        self._tell_untold()
 
     async def _relay_output(self) -> None:
         output = self._process.stdout
@@ -101,17 +101,27 @@ class Tree:
                 self._tell(text)
 
     def _tell(self, text: str) -> None:
-        """Pass a line on, unless the second has had its share; what is left out is counted and told."""
+        """Pass a line on, unless it is the last one again, or the second has had its share.
+
+        What is left out is counted and told.
+        """
         now = asyncio.get_running_loop().time()
         if now - self._second_began >= 1:
-            if self._untold:
-                self._on_line(f"({self._untold} more lines left out)")
-            self._second_began, self._told, self._untold = now, 0, 0
-        if self._told < LINES_PER_SECOND:
-            self._told += 1
-            self._on_line(text)
-        else:
+            self._tell_untold()
+            self._second_began, self._told = now, 0
+        if text == self._last or self._told >= LINES_PER_SECOND:
             self._untold += 1
+            return
+        if self._told < LINES_PER_SECOND:
+            self._tell_untold()
+        self._told += 1
+        self._last = text
+        self._on_line(text)
+
+    def _tell_untold(self) -> None:
+        if self._untold:
+            self._on_line(f"({self._untold} more such lines)")
+            self._untold = 0
 
 
 async def end_tree(pid: int) -> None:

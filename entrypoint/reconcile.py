@@ -88,7 +88,7 @@ class Reconciler:
         """
         _, view = await self.plan()
         if why := why_none(view.snapshot, view.networks):
-            raise BadSettings(why)
+            raise BadSettings(*why.splitlines())
         self.before = noted or Before(
             policy.before_client(view.snapshot, servers, self._named), view.snapshot.links
         )

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from entrypoint import machine
+from entrypoint import __version__, machine
 from entrypoint.clients import choose
 from entrypoint.clients.base import Client
 from entrypoint.faults import BadSettings, Fault, MissingPrivilege
@@ -69,6 +69,8 @@ def _prepare(settings: Settings, stack: contextlib.ExitStack) -> tuple[Client, s
     if faults or client is None:
         texts = [text for fault in faults for text in fault.texts]
         raise type(faults[0])(*texts)
+    listens = "off" if endpoint is None else "{}:{}".format(*endpoint.getsockname()[:2])
+    log.info("sidegate %s: %s; health at %s", __version__, client.title, listens)
     for note in client.notes:
         log.info("%s", note)
     return client, endpoint, run_dir
@@ -144,7 +146,10 @@ class _Run:
                 except OSError as error:
                     log.warning("cannot tell overlaps: %s", error.strerror)
                 found = verdict(self._facts())
-                log.log(logging.INFO if found.ready else logging.WARNING, "%s", found.reason)
+                if found.ready:
+                    log.info("ready: %s", found.reason)
+                else:
+                    log.warning("not ready: %s", found.reason)
 
     async def _find_overlaps(self, tunnel: Link) -> None:
         view, server = self._reconciler.view, self._supervisor.report.server
@@ -157,7 +162,12 @@ class _Run:
         self._overlaps = overlaps(
             routes,
             [interface.network for interface in view.snapshot.addresses_of(tunnel)],
-            in_use(view.networks, self._settings.lan_networks or (), outside - {server}),
+            in_use(
+                view.networks,
+                self._settings.lan_networks or (),
+                machine.resolvers(),
+                outside - {server},
+            ),
         )
         if self._overlaps:
             told = "; ".join(str(overlap) for overlap in self._overlaps[:OVERLAPS_TOLD])

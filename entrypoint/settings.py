@@ -49,7 +49,8 @@ class Setting:
         except ValueError as error:
             raise ValueError(f"{shown} {error}") from None
         if self.only is not None and parsed not in map(self.parser, self.only):
-            raise ValueError(f"{shown} is not built yet; leave {self.name} out")
+            built = f"; so far only {', '.join(self.only)}" if self.only else ""
+            raise ValueError(f"{shown} is not built yet{built}; leave {self.name} out")
         return parsed
 
 
@@ -198,9 +199,10 @@ def load(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
             faults.append(str(error))
         except BadSettings as fault:
             faults.extend(fault.texts)
+    warnings = _warnings(given)
     if faults:
-        raise BadSettings(*faults)
-    return Settings(**values), _warnings(given)
+        raise BadSettings(*faults, *warnings)
+    return Settings(**values), warnings
 
 
 def markdown_table() -> str:

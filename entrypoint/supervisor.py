@@ -97,7 +97,7 @@ class Supervisor:
                 self._failures, self._settings.restart_delay_max, rejected=self.report.rejected
             )
             when = f"in {delay:g} s" if delay else "now"
-            log.warning("%s %s; next attempt %s", self.client.name, failure, when)
+            log.warning("%s: %s; next attempt %s", self.client.name, failure, when)
             await self._back_off(delay)
             self.restarts += 1
         await self._reconciler.restore(self.servers)
@@ -169,6 +169,7 @@ class Supervisor:
         if self._stop.is_set():
             return why
         self._enter(State.RECONNECTING)
+        log.warning("the tunnel is gone; replies to the LAN are kept (%s)", self.report.detail or "no word")
         if why is None and self.tunnel is None and not await self.client.mends_itself():
             # A killed client's link is gone a moment before its end is told.
             await asyncio.wait([tree.ended], timeout=END_TOLD_SECONDS)

@@ -114,7 +114,11 @@ def _client(facts: Facts, now: float) -> tuple[bool, str]:
         return True, f"{client.name} holds its session{server}"
     stands = "has no session yet" if client.alive else "is not running"
     if not (cause := client.failure or client.detail):
-        cause = "" if client.alive else "its own lines in the container's log say why"
+        cause = (
+            "no word from it yet; it may be looking up the server's name"
+            if client.alive
+            else "its own lines in the container's log say why"
+        )
     text = f"{client.name} {stands}" + (f": {cause}" if cause else "")
     if client.next_attempt is not None:
         text += f"; next attempt in {max(0, math.ceil(client.next_attempt - now))} s"
@@ -140,7 +144,7 @@ def _replies(facts: Facts, _: float) -> tuple[bool, str]:
     if not asked:
         return False, "the kernel has not been asked yet which way replies leave"
     if not wrong:
-        return True, f"{asked} of {asked} asked leave by their gateway"
+        return True, f"the kernel sends all {asked} test replies the right way"
     told = "; ".join(f"from {r.source} to {r.destination}: {r.problem}" for r in wrong[:_REPLIES_TOLD])
     more = f"; and {len(wrong) - _REPLIES_TOLD} more" if len(wrong) > _REPLIES_TOLD else ""
     return False, f"{told}{more}; look in `ip rule` for a rule before ours and set RULE_PRIORITY below it"

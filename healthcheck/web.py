@@ -84,8 +84,10 @@ class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._made_at = self.loop.time()
-        if len(self.connections) > CONNECTIONS_MAX:
-            others = (other for other in self.connections if isinstance(other, _Connection))
+        # One that was ended a moment ago is still in the set: a crowd comes in one turn of the loop.
+        others = [other for other in self.connections if isinstance(other, _Connection)]
+        others = [other for other in others if not other.transport.is_closing()]
+        if len(others) > CONNECTIONS_MAX:
             min(others, key=lambda other: other._made_at).transport.abort()  # noqa: SLF001 - of our own class
         self._end_of_life = self.loop.call_later(CONNECTION_LIFE_SECONDS, transport.abort)
 

@@ -51,6 +51,8 @@ class Client(Protocol):
     """The program, as `VPN_CLIENT` names it."""
     device: ClassVar[str | None]
     """A device file that the program cannot do without."""
+    title: str
+    """What it is and by which configuration, for the log's first line."""
     notes: tuple[str, ...]
     """What the user should know about the configuration, such as directives that were left out."""
 

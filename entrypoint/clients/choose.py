@@ -6,6 +6,7 @@ from entrypoint.clients import config_file
 from entrypoint.clients.base import Client
 from entrypoint.clients.openvpn import OpenVPN
 from entrypoint.faults import BadSettings
+from entrypoint.files import why_forbidden
 from entrypoint.settings import CONFIG_FOLDER, Settings
 
 
@@ -34,6 +35,10 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
 def _only_config() -> Path:
     try:
         found = sorted(path for path in CONFIG_FOLDER.iterdir() if path.suffix in {".ovpn", ".conf"})
+    except PermissionError:
+        raise BadSettings(
+            f"cannot look for a configuration in {CONFIG_FOLDER}: {why_forbidden(CONFIG_FOLDER)}"
+        ) from None
     except OSError as error:
         raise BadSettings(
             f"cannot look for a configuration in {CONFIG_FOLDER}: {error.strerror}; "

@@ -11,6 +11,8 @@ from entrypoint.faults import BadSettings
 from entrypoint.network import MARK
 
 SOCKET_NAME = "openvpn.sock"
+SERVER_SECONDS = "10"
+"""How long one `remote` may be silent before the next is tried; far less than VPN_UP_TIMEOUT."""
 
 _STANDS_OR_ENDS = frozenset({"CONNECTED", "EXITING"})
 
@@ -56,28 +58,24 @@ class OpenVPN:
         faults += [f"cannot use VPN_CONFIG={config}: {fault}" for fault in found]
         if checked is None or faults:
             raise BadSettings(*faults)
+        self.title = f"openvpn with {config}"
         self.notes = tuple(f"{config}: {note}" for note in checked.notes)
         """What was left out of the configuration and why, a text each."""
         self._path = run_dir / SOCKET_NAME
         self._launch = Launch(
             argv=(
                 "openvpn",
+                # What stands before the configuration gives way to it. By itself openvpn waits a minute for
+                # a silent server, and the next `remote` would never have its turn.
+                *("--suppress-timestamps", "--server-poll-timeout", SERVER_SECONDS),
                 *_without_ipv6(ipv6=ipv6),
                 *("--cd", str(config.absolute().parent), "--config", "stdin"),
                 *("--script-security", "1", *args),
                 *(("--dev", interface, "--dev-type", checked.device_type) if interface else ()),
                 # Without a file it is the management interface that is asked.
                 *(("--auth-user-pass",) if self._credentials else ()),
-                *(
-                    "--mark",
-                    str(MARK),
-                    "--auth-retry",
-                    "none",
-                    "--management",
-                    str(self._path),
-                    "unix",
-                    "--management-client",
-                ),
+                *("--mark", str(MARK), "--auth-retry", "none"),
+                *("--management", str(self._path), "unix", "--management-client"),
                 *("--management-query-passwords", "--management-up-down"),
             ),
             stdin=checked.text.encode(),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from entrypoint.clients.config_file import MAX_BYTES
 from entrypoint.clients.ovpn_text import Directive, arguments, directives
@@ -67,8 +68,11 @@ _LEFT_OUT = {
 """Directives that are left out, and why."""
 _MANAGEMENT = "management"
 _MANAGEMENT_WHY = "Sidegate itself is at the other end of the management interface"
+_DESKTOP_RESOLVERS = frozenset({"update-resolv-conf", "update-systemd-resolved"})
+_DESKTOP_WHY = "it changes the resolver of a desktop; the container keeps its own (VPN_DNS)"
 _NO_IPV6 = frozenset({"ifconfig-ipv6", "route-ipv6", "route-ipv6-gateway"})
 _NO_IPV6_WHY = "the container has no IPv6"
+_STDIN_WHY = "openvpn reads the configuration from its standard input, which it cannot do twice"
 _CREDENTIALS_WHY = "VPN_USERNAME and VPN_PASSWORD are used"
 
 
@@ -161,7 +165,7 @@ def _faults_of_file(found: Iterable[Directive], wishes: Wishes) -> Iterator[str]
         where = f"line {directive.first} has {directive.name}"
         if directive.name == "config":
             yield f"{where}, another file; put that file's lines in its place"
-        elif _starts_programs(directive) and not wishes.scripts:
+        elif directive.name in _PROGRAMS and not (wishes.scripts or _is_desktop_resolver(directive)):
             yield f"{where}, which makes openvpn run programs; remove it, or allow it with {SCRIPTS_WISH}"
         elif directive.name in _OTHER_PURPOSE:
             yield f"{where}, with which openvpn does not connect; remove the line"
@@ -203,24 +207,23 @@ def _missing(everything: Sequence[Directive], wishes: Wishes) -> Iterator[str]:
 
 def _why_left_out(directive: Directive, wishes: Wishes) -> str | None:
     """Return why a directive is left out, an empty text where nobody needs to know, None where it stays."""
-    name = directive.name
-    if name.startswith(_MANAGEMENT):
-        return _MANAGEMENT_WHY
-    if name == "auth-user-pass" and wishes.credentials:
-        return _CREDENTIALS_WHY if directive.values or directive.block is not None else ""
-    if name in _NO_IPV6 and not wishes.ipv6:
-        return _NO_IPV6_WHY
-    if name == "remap-usr1" and directive.values[:1] == ("SIGHUP",):
-        return "openvpn reads the configuration from its standard input, which it cannot do twice"
-    if name == "script-security":
-        return ""
-    return _LEFT_OUT.get(name)
-
-
-def _starts_programs(directive: Directive) -> bool:
-    return directive.name in _PROGRAMS or (
-        directive.name == "script-security" and _level(directive) >= _SCRIPTS_LEVEL
+    name, values = directive.name, directive.values
+    has_own_login = bool(values) or directive.block is not None
+    reasons = (
+        (name.startswith(_MANAGEMENT), _MANAGEMENT_WHY),
+        (name == "auth-user-pass" and wishes.credentials, _CREDENTIALS_WHY if has_own_login else ""),
+        (name in _NO_IPV6 and not wishes.ipv6, _NO_IPV6_WHY),
+        (name == "remap-usr1" and values[:1] == ("SIGHUP",), _STDIN_WHY),
+        (name == "script-security", ""),
+        (_is_desktop_resolver(directive) and not wishes.scripts, _DESKTOP_WHY),
     )
+    return next((why for applies, why in reasons if applies), _LEFT_OUT.get(name))
+
+
+def _is_desktop_resolver(directive: Directive) -> bool:
+    """Tell whether it is the script of Debian's desktop that half of all providers' files name."""
+    program = directive.values[0].split()[0] if directive.values and directive.values[0].strip() else ""
+    return directive.name in {"up", "down"} and PurePosixPath(program).name in _DESKTOP_RESOLVERS
 
 
 def _is_server(directive: Directive) -> bool:

@@ -28,6 +28,11 @@ _DETAILS = {
     "RECONNECTING": "reconnecting",
     "EXITING": "ending",
 }
+REFUSED = "the server refused the user name or password"
+CHECK_THEM = (
+    "check VPN_USERNAME and VPN_PASSWORD (providers often have other ones for OpenVPN than for the account)"
+)
+_NO_NAME = "the server's name cannot be looked up: check `remote` and the container's DNS"
 _REASONS = {
     "tls-error": "no TLS session with the server: it does not answer, or the certificates do not fit",
     "ping-restart": "the server fell silent",
@@ -35,8 +40,10 @@ _REASONS = {
     "connection-reset": "the server closed the connection",
     "connection-failed": "the server cannot be reached",
     "init_instance": "the server cannot be reached",
-    "dns-resolution-error": "the server's name cannot be looked up",
-    "auth-failure": "the server refused the user name or password",
+    "dns-resolution-error": _NO_NAME,
+    "Could not determine IPv4/IPv6 protocol": _NO_NAME,
+    "process-push-msg-failed": "openvpn could not do what the server pushed",
+    "auth-failure": REFUSED,
     "auth-failure (auth-token)": "the session's token has expired",
     "auth-temp-failure (server temporary reject)": "the server asked to come back later",
 }
@@ -185,11 +192,12 @@ def _refusal(refusal: management.Refusal) -> tuple[str, bool]:
         return f"the passphrase of {refusal.about} was refused", True
     if reason.startswith("CRV1:"):
         return "the server asks for a one-time code (dynamic challenge), which is not supported yet", True
-    text, rejected = "the server refused the user name or password", True
+    text, rejected = REFUSED, True
     if temporary := _TEMPORARY.match(reason):
         text, rejected = "the server refused for the time being", False
         reason = reason[temporary.end() :]
-    return (f"{text}: {reason}" if reason else text), rejected
+    told = f"{text}: {reason}" if reason else text
+    return (f"{told}; {CHECK_THEM}" if rejected else told), rejected
 
 
 def _addresses(texts: Iterable[str]) -> Iterator[IPAddress]:

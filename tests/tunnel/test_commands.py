@@ -115,7 +115,7 @@ def test_an_endpoint_that_is_off_is_told(standing: Product) -> None:
     """Nothing listens, the VPN works, and the HEALTHCHECK command says what to do."""
     running = standing.sidecar({"HEALTH_LISTEN": "off"}).start()
     try:
-        running.wait_for_line("asked leave by their gateway")
+        running.wait_for_line("test replies the right way")
         assert standing.unreached(V4) == {}
         until(lambda: "off" in running.healthcheck()[1], 3, "the endpoint to be told off")
         assert standing.host.run("ss", "-Hltn", "sport", "9797").stdout == ""

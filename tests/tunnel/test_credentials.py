@@ -41,7 +41,7 @@ def test_wrong_credentials_are_named_and_not_hammered(guarded: Product) -> None:
     sidecar = guarded.sidecar({"VPN_USERNAME": USER, "VPN_PASSWORD": "wrong battery"}).start()
     for count, delay in enumerate((1, 2, 4), start=1):
         line = sidecar.wait_for_line(f"next attempt in {delay} s", 15)
-        assert f"warning openvpn {REFUSED}" in line
+        assert f"warning openvpn: {REFUSED}" in line
         assert guarded.server.login_attempts() == count
         assert f"client: openvpn is not running: {REFUSED}" in first_line(sidecar)
         assert sidecar.status()["state"] == "failed"

@@ -63,7 +63,7 @@ def test_the_first_restart_is_immediate_and_the_next_ones_are_not(product: Produ
         old = client_of(sidecar)
         assert old
         kill(old)
-        sidecar.wait_for_line(f"warning openvpn .*; {told}$", after=seen)
+        sidecar.wait_for_line(f"warning openvpn: .*; {told}$", after=seen)
         wait_for_another_client(sidecar, old)
     assert sidecar.status()["restarts"] == 3
 
@@ -74,7 +74,7 @@ def test_a_killed_client_is_named_as_such(product: Product) -> None:
     old = client_of(sidecar)
     assert old
     kill(old)
-    assert "openvpn was ended by SIGKILL" in sidecar.wait_for_line("next attempt now")
+    assert "openvpn: was ended by SIGKILL" in sidecar.wait_for_line("next attempt now")
 
 
 FAULTS_OF_THE_TUNNEL = {

@@ -21,7 +21,7 @@ SLOW = {"keepalive": (10, 60)}
 def up(standing: Product) -> Sidecar:
     """Give the standing product's program, ready, and with nothing more to find out."""
     sidecar = standing.start()
-    sidecar.wait_for_line("asked leave by their gateway")
+    sidecar.wait_for_line("test replies the right way")
     return sidecar
 
 

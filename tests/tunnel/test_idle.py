@@ -20,7 +20,7 @@ def cpu_seconds(pid: int) -> float:
 def test_idle_means_idle(product: Product) -> None:
     """Five seconds with the tunnel up: no CPU to speak of, no line, no event of the kernel."""
     sidecar = product.start()
-    sidecar.wait_for_line("asked leave by their gateway")
+    sidecar.wait_for_line("test replies the right way")
     with kernel_events(product.host) as events:
         lines = len(sidecar.lines)
         before = cpu_seconds(sidecar.process.pid)

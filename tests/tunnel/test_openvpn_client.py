@@ -12,6 +12,7 @@ import pytest
 
 from entrypoint.clients.base import Report
 from entrypoint.clients.openvpn import SOCKET_NAME, OpenVPN
+from entrypoint.clients.ovpn_report import CHECK_THEM
 from tests.lab.addresses import V4, V6
 from tests.lab.openvpn_server import PUSH_VPN, PUSH_VPN_V6, OpenVPNServer
 from tests.lab.topology import Lab
@@ -139,7 +140,7 @@ def test_refused_credentials_are_named_and_not_tried_again_by_openvpn(
     report = asyncio.run(scenario())
     assert report.rejected
     assert not report.connected
-    assert report.failure == "the server refused the user name or password"
+    assert report.failure == f"the server refused the user name or password; {CHECK_THEM}"
     assert server.login_attempts() == 1
 
 
@@ -159,7 +160,7 @@ def test_the_servers_own_reason_for_a_refusal_is_told(
             return attempt.report
 
     failure = asyncio.run(scenario()).failure
-    assert failure == "the server refused the user name or password: account has expired"
+    assert failure == f"the server refused the user name or password: account has expired; {CHECK_THEM}"
 
 
 def test_openvpn_reconnects_by_itself_with_the_password_of_that_moment(

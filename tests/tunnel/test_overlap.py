@@ -28,7 +28,7 @@ def overlap_lines(sidecar: Sidecar) -> list[str]:
 def settled(sidecar: Sidecar, times: int = 1) -> None:
     """Wait until the line that follows on the overlaps was logged for the given number of times."""
     until(
-        lambda: sum("asked leave by their gateway" in line for line in sidecar.lines) >= times,
+        lambda: sum("test replies the right way" in line for line in sidecar.lines) >= times,
         10,
         "the tunnel to be told up",
     )

@@ -15,10 +15,11 @@ class Seen:
 
     snapshot: Snapshot = Snapshot(links=(Link(1, "lo", "", up=True, loopback=True),))  # noqa: RUF009 - frozen
 
-    def link(self, name: str, kind: str = "veth", *, up: bool = True) -> "Seen":
+    def link(self, name: str, kind: str = "veth", *, up: bool = True, carrier: bool = True) -> "Seen":
         """Add a link."""
         links = self.snapshot.links
-        return Seen(replace(self.snapshot, links=(*links, Link(len(links) + 1, name, kind, up))))
+        added = Link(len(links) + 1, name, kind, up, carrier=up and carrier)
+        return Seen(replace(self.snapshot, links=(*links, added)))
 
     def address(self, link: str, interface: str) -> "Seen":
         """Add an address to a link that is there."""
@@ -59,10 +60,16 @@ def route(
 
 
 def rule(
-    source: str, table: int = 7100, priority: int = 90, *, to: str | None = None, protocol: int = PROTOCOL
+    source: str,
+    table: int = 7100,
+    priority: int = 90,
+    *,
+    to: str | None = None,
+    mark: int = 0,
+    protocol: int = PROTOCOL,
 ) -> Rule:
     """Write a rule, ours unless another protocol is given."""
-    return Rule(ip_network(source), table, priority, ip_network(to) if to else None, protocol=protocol)
+    return Rule(ip_network(source), table, priority, ip_network(to) if to else None, mark, protocol)
 
 
 DOCKER = (

@@ -17,7 +17,7 @@ SAMPLES: Mapping[str, str] = {
     "VPN_UP_TIMEOUT": "300ms",
     "VPN_DNS": "10.0.0.53",
     "RESTART_DELAY_MAX": "200ms",
-    "LAN_NETWORKS": "10.20.0.0/24, fd00:20::/64",
+    "LAN_NETWORKS": "10.20.0.0/24, 10.21.0.0/24",
     "GATEWAYS": "eth0=172.30.0.9",
     "UDP_REPLY_PORTS": "53,5000-5100",
     "KILL_SWITCH": "on",

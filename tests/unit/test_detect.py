@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.detect import ContainerNetwork, Exit, Gateways, container_networks, tunnels, why_none
+from entrypoint.detect import ContainerNetwork, Gateways, NextHop, container_networks, tunnels, why_none
 from entrypoint.network import PROTOCOL, TUNNEL_KINDS, Route, Snapshot
 from tests.unit.kernel_values import DOCKER, DUAL, Seen, route
 
-NOTHING_REMEMBERED: dict[tuple[str, object], Exit] = {}
+NOTHING_REMEMBERED: dict[tuple[str, object], NextHop] = {}
 POD = (
     Seen()
     .link("eth0")
@@ -24,7 +24,9 @@ def find(seen: Seen, named: Gateways | None = None) -> tuple[ContainerNetwork, .
 
 def lines(found: tuple[ContainerNetwork, ...]) -> list[str]:
     """Write what was found, a line each."""
-    return [f"{n.network} on {n.link} by {n.exit}" if n.exit else f"{n.link}: {n.problem}" for n in found]
+    return [
+        f"{n.network} on {n.link} by {n.gateway}" if n.gateway else f"{n.link}: {n.problem}" for n in found
+    ]
 
 
 def test_a_container_of_docker_has_one_network_and_its_gateway() -> None:
@@ -104,6 +106,20 @@ def test_the_main_table_goes_before_a_strangers_table() -> None:
     assert lines(find(stranger)) == lines(find(DOCKER))
 
 
+def test_a_strangers_table_is_better_than_none() -> None:
+    """Where the main table has no default by this link, another table's goes before a host route."""
+    seen = (
+        Seen()
+        .link("eth0")
+        .address("eth0", "172.30.0.2/16")
+        .routes(
+            route("default", via="172.30.0.1", table=200),
+            route("198.51.100.10/32", via="172.30.0.9"),
+        )
+    )
+    assert lines(find(seen)) == lines(find(DOCKER))
+
+
 def test_a_killed_runs_table_still_knows_the_gateway() -> None:
     """Its client may have taken the default route from the main table."""
     seen = (
@@ -143,9 +159,75 @@ def test_beside_a_foreign_vpn_the_host_route_to_its_server_names_the_gateway() -
 def test_a_link_that_went_down_keeps_its_gateway_in_memory() -> None:
     """The kernel drops its routes, and the router has not moved."""
     seen = Seen().link("eth0", up=False).address("eth0", "172.30.0.2/16")
-    remembered = {("eth0", ip_network("172.30.0.0/16")): Exit(ip_address("172.30.0.1"))}
+    remembered = {("eth0", ip_network("172.30.0.0/16")): NextHop(ip_address("172.30.0.1"))}
     (network,) = container_networks(seen.snapshot, {}, remembered)
-    assert (network.up, network.exit) == (False, Exit(ip_address("172.30.0.1")))
+    assert (network.up, network.gateway) == (False, NextHop(ip_address("172.30.0.1")))
+
+
+REMEMBERED = {("eth0", ip_network("172.30.0.0/16")): NextHop(ip_address("172.30.0.1"))}
+
+
+@pytest.mark.parametrize(("protocol", "moves"), [(3, False), (186, False), (4, True), (9, True), (16, True)])
+@pytest.mark.parametrize("beside", [True, False], ids=["beside-the-old", "the-old-is-gone"])
+def test_only_who_configures_the_link_moves_a_gateway_that_is_in_use(
+    protocol: int,
+    beside: bool,  # noqa: FBT001 - a parameter
+    moves: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """A server can push a route by any neighbour; static, ra and dhcp are the words of who is in charge."""
+    old = (route("default", via="172.30.0.1", metric=100),) if beside else ()
+    pushed = route("default", via="172.30.0.77", metric=5, protocol=protocol)
+    seen = Seen().link("eth0").address("eth0", "172.30.0.2/16").routes(*old, pushed)
+    (network,) = container_networks(seen.snapshot, {}, REMEMBERED)
+    assert str(network.gateway) == ("172.30.0.77" if moves else "172.30.0.1")
+
+
+def test_a_gateway_of_a_network_that_is_gone_is_not_kept() -> None:
+    """While an address is changed, the new network is seen with the old one's default route first."""
+    remembered = {("eth0", ip_network("172.29.0.0/16")): NextHop(ip_address("172.30.0.1"))}
+    seen = (
+        Seen()
+        .link("eth0")
+        .address("eth0", "172.29.0.2/16")
+        .routes(route("default", via="172.29.0.1"), route("198.51.100.1/32", via="172.29.0.7"))
+    )
+    (network,) = container_networks(seen.snapshot, {}, remembered)
+    assert str(network.gateway) == "172.29.0.1"
+
+
+def test_a_pods_gateway_is_kept_though_it_lies_in_no_network() -> None:
+    """Nor does a pushed route by another that lies in none."""
+    remembered = {("eth0", ip_network("10.244.1.5/32")): NextHop(ip_address("169.254.1.1"))}
+    pushed = Seen().link("eth0").address("eth0", "10.244.1.5/32").routes(route("default", via="10.244.1.9"))
+    (network,) = container_networks(pushed.snapshot, {}, remembered)
+    assert str(network.gateway) == "169.254.1.1"
+
+
+def test_an_ipv4_default_by_an_ipv6_gateway_is_a_gateway() -> None:
+    """RFC 5549, as some data centres give it."""
+    seen = Seen().link("eth0").address("eth0", "172.30.0.2/16").routes(route("default", via="fe80::1"))
+    assert lines(find(seen)) == ["172.30.0.0/16 on eth0 by fe80::1"]
+
+
+@pytest.mark.parametrize("own", ["172.30.0.2", "10.98.0.2"])
+def test_an_address_of_our_own_is_no_gateway(own: str) -> None:
+    """Whichever link it is on; the text says which setting names it."""
+    seen = DOCKER.link("eth1").address("eth1", "10.98.0.2/24")
+    network = next(found for found in find(seen, {("eth0", 4): ip_address(own)}) if found.link == "eth0")
+    assert network.problem == f"cannot use GATEWAYS=eth0={own}: it is our own address; name the router's"
+    assert network.gateway is None
+
+
+def test_a_network_of_length_zero_is_nobodys() -> None:
+    """A rule by it would be a rule for every packet."""
+    assert find(Seen().link("eth0").address("eth0", "172.30.0.2/0")) == ()
+
+
+def test_a_link_without_a_carrier_is_served_and_told() -> None:
+    """The kernel keeps its routes; nobody is at the other end."""
+    seen = Seen().link("eth0", carrier=False).address("eth0", "172.30.0.2/16")
+    (network,) = container_networks(seen.snapshot, {}, REMEMBERED)
+    assert (network.up, network.carrier) == (True, False)
 
 
 def test_a_default_route_without_a_gateway_is_a_way_out() -> None:
@@ -223,13 +305,13 @@ def test_each_network_has_a_way_out_or_a_reason(
     assert len({network.key for network in found}) == len(found)
     for network in found:
         assert network.link != "tun0"
-        assert (network.exit is None) != (network.problem is None)
+        assert (network.gateway is None) != (network.problem is None)
         if network.problem:
             assert len(network.problem.splitlines()) == 1
             assert f"{network.link} ({network.network})" in network.problem
             assert f"GATEWAYS={network.link}=" in network.problem
-    assert sorted(found, key=lambda network: network.exit is None) == list(found)
-    assert (why_none(seen.snapshot, found) is None) == any(network.exit for network in found)
+    assert sorted(found, key=lambda network: network.gateway is None) == list(found)
+    assert (why_none(seen.snapshot, found) is None) == any(network.gateway for network in found)
 
 
 def test_an_empty_kernel_is_no_exception() -> None:

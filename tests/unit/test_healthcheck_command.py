@@ -96,7 +96,7 @@ def test_a_ready_sidecar_is_exit_0() -> None:
     run = _against_endpoint(HEALTHY)
     assert run.returncode == 0
     assert run.stdout.startswith("ready: network: eth0 172.30.0.0/16 by 172.30.0.1; policy: ")
-    assert "replies: 1 of 1" in run.stdout
+    assert "replies: the kernel sends all 1 test replies the right way" in run.stdout
 
 
 def test_an_unready_sidecar_is_exit_1_with_the_first_broken_link() -> None:

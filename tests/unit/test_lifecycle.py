@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.supervisor import TRANSITIONS, State, restart_delay
+from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
 from healthcheck.verdict import STATES
 
 failures = st.integers(1, 1_000_000)

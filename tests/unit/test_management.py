@@ -16,6 +16,10 @@ from entrypoint.clients.ovpn_text import PARAMETER_MAX_BYTES, split
 
 printable = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=60)
 
+LOGIN_HINT = (
+    "; check VPN_USERNAME and VPN_PASSWORD (providers often have other ones for OpenVPN than for the account)"
+)
+
 
 def told(*lines: str) -> Report:
     """Return the report after these lines."""
@@ -141,8 +145,8 @@ def test_each_kind_of_line_is_understood(line: str, event: management.Event) -> 
 @pytest.mark.parametrize(
     ("reason", "rejected", "failure"),
     [
-        ("", True, "the server refused the user name or password"),
-        (" ['expired']", True, "the server refused the user name or password: expired"),
+        ("", True, f"the server refused the user name or password{LOGIN_HINT}"),
+        (" ['expired']", True, f"the server refused the user name or password: expired{LOGIN_HINT}"),
         (" ['TEMP[backoff 42,advance no]:busy']", False, "the server refused for the time being: busy"),
         (" ['TEMP']", False, "the server refused for the time being"),
         (

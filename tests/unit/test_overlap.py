@@ -6,7 +6,7 @@ from entrypoint.detect import ContainerNetwork
 from entrypoint.overlap import MAY_BE, in_use, overlaps
 from tests.unit.kernel_values import route
 
-DOCKER = ContainerNetwork("eth0", up=True, interface=ip_interface("172.30.0.2/16"))
+DOCKER = ContainerNetwork("eth0", up=True, carrier=True, interface=ip_interface("172.30.0.2/16"))
 
 
 def told(
@@ -22,11 +22,14 @@ def told(
 
 
 def test_in_use_is_what_the_container_knows_of() -> None:
-    """Its own networks, what the user named, and who is connected right now, each once."""
-    laptop = ip_address("10.20.0.5")
-    assert in_use([DOCKER], [ip_network("10.21.0.0/16")], [laptop, laptop]) == [
+    """Its own networks, what the user named, its resolvers beyond, and who is connected now, each once."""
+    laptop, resolver = ip_address("10.20.0.5"), ip_address("10.20.0.1")
+    kept = ip_address("10.21.0.1")
+    hint = "the container's resolver: asked through the tunnel from now on, unless LAN_NETWORKS has it"
+    assert in_use([DOCKER], [ip_network("10.21.0.0/16")], [resolver, kept], [laptop, laptop]) == [
         (ip_network("172.30.0.0/16"), "the container's network on eth0"),
         (ip_network("10.21.0.0/16"), "LAN_NETWORKS"),
+        (ip_network("10.20.0.1/32"), hint),
         (ip_network("10.20.0.5/32"), "connected now"),
     ]
 

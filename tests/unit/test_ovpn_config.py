@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from entrypoint.clients.base import Launch
+from entrypoint.clients.config_file import MAX_BYTES
 from entrypoint.clients.openvpn import OpenVPN
-from entrypoint.clients.ovpn_config import MAX_BYTES, Checked, Wishes, check, decode, scripts_wished
+from entrypoint.clients.ovpn_config import Checked, Wishes, check, decode, scripts_wished
 from entrypoint.clients.ovpn_text import LINE_MAX_BYTES, directives, split
 from entrypoint.faults import BadSettings
 
@@ -147,15 +148,15 @@ def test_a_block_ends_where_openvpn_sees_its_end() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "up /etc/openvpn/update-resolv-conf",
+        "up /etc/openvpn/my-own-script",
         "'up' x",
         "--down x",
         "setenv opt up x",
         "<up>\nx\n</up>",
         "plugin x.so",
-        "script-security 2",
-        'script-security " 2x"',
         "tls-verify x",
+        "providers x",
+        "route-up /etc/openvpn/update-resolv-conf",
     ],
 )
 def test_a_program_is_refused_unless_wished(line: str) -> None:
@@ -164,6 +165,31 @@ def test_a_program_is_refused_unless_wished(line: str) -> None:
     assert fault.startswith("line 4 has ")
     assert 'VPN_ARGS="--script-security 2"' in fault
     assert faults_of(f"{BASE}{line}\n", scripts=True) == []
+
+
+@pytest.mark.parametrize("line", ["script-security 2", 'script-security " 2x"', "script-security 3"])
+def test_a_file_cannot_allow_programs_by_itself(line: str) -> None:
+    """Our own level stands in its place, and what it would have allowed is refused all the same."""
+    assert line not in checked(f"{BASE}{line}\n").text
+    (fault,) = faults_of(f"{BASE}{line}\nup x\n")
+    assert fault.startswith("line 5 has up")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "up /etc/openvpn/update-resolv-conf",
+        "down /etc/openvpn/update-resolv-conf",
+        'up "/etc/openvpn/update-systemd-resolved tun"',
+    ],
+)
+def test_a_desktops_resolver_script_is_left_out_with_a_note(line: str) -> None:
+    """Half of all providers' files name it, and the image has no such script; whoever wishes it has it."""
+    result = checked(f"{BASE}{line}\n")
+    assert result.text == f"{BASE}\n"
+    (note,) = result.notes
+    assert note.startswith(f"line 4 ({line.split(maxsplit=1)[0]}) is left out")
+    assert line in checked(f"{BASE}{line}\n", scripts=True).text
 
 
 def test_the_wish_is_read_from_the_arguments() -> None:
@@ -326,10 +352,12 @@ def test_the_command_line_holds_what_the_settings_say_and_no_secret(
     launch = launch_of(client)
     line = " ".join(launch.argv)
     parts = (
-        "openvpn --pull-filter ignore ifconfig-ipv6 --pull-filter ignore route-ipv6",
+        "openvpn --suppress-timestamps --server-poll-timeout 10",
+        "--pull-filter ignore ifconfig-ipv6 --pull-filter ignore route-ipv6",
         f"--cd {tmp_path} --config stdin",
         "--script-security 1 --script-security 2 --verb 4 --dev vpn0 --dev-type tun",
-        f"--auth-user-pass --auth-retry none --management {tmp_path}/openvpn.sock unix --management-client",
+        f"--auth-user-pass --mark {0x5347} --auth-retry none",
+        f"--management {tmp_path}/openvpn.sock unix --management-client",
         "--management-query-passwords --management-up-down",
     )
     assert line == " ".join(parts)

@@ -69,9 +69,9 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 def test_networks_are_stored_as_the_kernel_stores_them() -> None:
     """Host bits go, doubles too; commas and blanks part them."""
-    assert parse.networks("10.20.0.5/24, 10.20.0.0/24\n fd00:20::1/64,") == (
+    assert parse.networks("10.20.0.5/24, 10.20.0.0/24\n 192.168.7.1/32,") == (
         ip_network("10.20.0.0/24"),
-        ip_network("fd00:20::/64"),
+        ip_network("192.168.7.1/32"),
     )
 
 
@@ -82,7 +82,8 @@ def test_networks_are_stored_as_the_kernel_stores_them() -> None:
         ("lan", "no network"),
         (",", "names nothing"),
         ("0.0.0.0/0", "everything past the VPN"),
-        ("::/0", "everything past the VPN"),
+        ("::/0", "not built yet"),
+        ("10.20.0.0/24,fd00:20::/64", "has 'fd00:20::/64': IPv6 is not built yet here"),
         ("fe80::1%eth0/64", "no network"),
     ],
 )
@@ -172,6 +173,25 @@ def test_what_is_no_interface_name_is_refused(name: str) -> None:
 def test_words_are_read_as_a_shell_reads_them() -> None:
     """Quotes keep blanks together."""
     assert parse.words("--setenv UV_SITE 'head office'") == ("--setenv", "UV_SITE", "head office")
+
+
+def test_a_null_byte_is_no_part_of_a_command() -> None:
+    """A file can hold one, and no program can be started with it."""
+    with pytest.raises(ValueError, match="null byte"):
+        parse.words("--setenv A b\0c")
+
+
+def test_an_open_quote_is_told_as_one() -> None:
+    """The text says how to mend it, and not what a library said."""
+    with pytest.raises(ValueError, match=r"not quoted as in a shell .*; close the quote"):
+        parse.words("--setenv UV_SITE 'head office")
+
+
+@pytest.mark.parametrize("text", ["0", "32766", "9" * 5000, "-1", "1.0", "0x5a", ""])
+def test_what_is_no_number_in_range_is_refused(text: str) -> None:
+    """Both ends are told; int() itself refuses thousands of digits in words of its own."""
+    with pytest.raises(ValueError, match="is no whole number from 1 to 32765"):
+        parse.number(1, parse.RULE_PRIORITY_LAST)(text)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """The difference between wanted and seen, tried on a model of the kernel."""
 
-from ipaddress import ip_network
+from collections.abc import Mapping
+from ipaddress import ip_interface, ip_network
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.network import PROTOCOL, Route, Rule, Snapshot
-from entrypoint.policy import Change, Wanted, changes
+from entrypoint.detect import ContainerNetwork
+from entrypoint.network import MARK, PROTOCOL, Route, Rule, Snapshot
+from entrypoint.parse import TABLES_HELD
+from entrypoint.policy import Change, Wanted, assign_tables, changes
 from tests.unit.kernel_values import route, rule
 
 STRANGER = 4
@@ -39,6 +42,7 @@ our_rules = st.builds(
     st.sampled_from(TABLES),
     st.sampled_from([90, 95]),
     to=st.sampled_from([None, "10.20.0.0/24"]),
+    mark=st.sampled_from([0, MARK]),
 ).filter(lambda r: r.destination is None or r.destination.version == r.source.version)
 strange_routes = st.builds(
     route,
@@ -166,6 +170,23 @@ def test_a_removal_leaves_nothing_of_ours(seen: Snapshot) -> None:
     assert whose(model.snapshot, PROTOCOL) == set()
     taken = [step.item.gateway is None for step in steps if isinstance(step.item, Route)]
     assert taken == sorted(taken)
+
+
+@given(st.lists(st.lists(st.sampled_from([f"eth{n}" for n in range(6)]), unique=True), max_size=12))
+def test_no_two_links_ever_share_a_table(history: list[list[str]]) -> None:
+    """Whatever links come, go and come back: who stays keeps its table, and none is outside of ours."""
+    held: Mapping[str, int] = {}
+    for there in history:
+        networks = [
+            ContainerNetwork(name, up=True, carrier=True, interface=ip_interface("172.30.0.2/16"))
+            for name in there
+        ]
+        tables = assign_tables(networks, held, 7100)
+        assert set(tables) == set(there)
+        assert len(set(tables.values())) == len(there)
+        assert all(tables[name] == held[name] for name in there if name in held)
+        assert all(7100 <= table < 7100 + TABLES_HELD for table in tables.values())
+        held = tables
 
 
 def test_the_networks_of_the_model_are_canonical() -> None:

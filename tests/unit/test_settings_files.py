@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from entrypoint.faults import BadSettings
-from entrypoint.settings import VALUE_MAX_BYTES, Secret, Settings, load
+from entrypoint.files import VALUE_MAX_BYTES, Secret
+from entrypoint.settings import Settings, load
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_name_beside_its_file_is_a_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (None, "No such file or directory; mount the file there, readable for root"),
+        (None, "No such file or directory; mount the file there"),
         (b"", "it is empty; write the value into it, or leave VPN_PASSWORD_FILE out"),
         (b"\n", "it is empty; write the value into it, or leave VPN_PASSWORD_FILE out"),
         (b"\xff\xfe", "it holds no UTF-8 text; write the value alone into it"),
@@ -93,13 +94,22 @@ def test_a_file_that_holds_no_value_is_named(tmp_path: Path, content: bytes | No
 def test_a_directory_is_no_value(tmp_path: Path) -> None:
     """Docker makes a directory where the host has no file."""
     (text,) = faults({"VPN_PASSWORD_FILE": tmp_path})
-    assert text.startswith(f"cannot read VPN_PASSWORD_FILE='{tmp_path}': Is a directory; mount the file")
+    told = f"cannot read VPN_PASSWORD_FILE='{tmp_path}': it is a directory; mount the file itself"
+    assert text.startswith(told)
 
 
 def test_a_file_is_named_from_the_root() -> None:
     """A relative path would depend on a directory that nobody thinks of."""
-    (text,) = faults({"VPN_PASSWORD_FILE": "secrets/password"})
-    assert text.startswith("VPN_PASSWORD_FILE='secrets/password' is not an absolute path")
+    (text,) = faults({"LAN_NETWORKS_FILE": "networks/lan"})
+    assert text.startswith("LAN_NETWORKS_FILE='networks/lan' is not an absolute path")
+
+
+def test_a_secret_written_where_its_file_is_named_is_not_shown() -> None:
+    """Many write the password itself into NAME_FILE."""
+    (text,) = faults({"VPN_PASSWORD_FILE": "hunter2-of-alice"})
+    assert (
+        text == "VPN_PASSWORD_FILE is not an absolute path; write it from the root, like /vpn/provider.ovpn"
+    )
 
 
 def test_a_wrong_value_from_a_file_is_told_as_any_other(tmp_path: Path) -> None:
@@ -170,7 +180,12 @@ def test_broken_lines_of_the_dotenv_file_are_counted_out(env_file: Path) -> None
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(None, "No such file or directory"), (b"\xff\xfeV\0", "it holds no UTF-8 text")],
+    [
+        (None, "No such file or directory"),
+        (b"\xff\xfeV\0", "it holds no UTF-8 text"),
+        # What stands behind the limit would be ignored in silence.
+        (b"#" * VALUE_MAX_BYTES + b"\nLOG_LEVEL=debug\n", f"it holds more than {VALUE_MAX_BYTES} bytes"),
+    ],
 )
 def test_a_dotenv_file_that_cannot_be_read_is_named(env_file: Path, content: bytes | None, why: str) -> None:
     """It stands beside the other faults, as all of them do."""

@@ -68,7 +68,7 @@ def test_a_healthy_sidecar_is_ready_and_says_what_holds() -> None:
         "[+] policy: rules and routes stand as wanted",
         "[+] client: openvpn holds its session with 198.51.100.1",
         "[+] tunnel: tun0 is up with 10.99.0.2",
-        "[+] replies: 1 of 1 asked leave by their gateway",
+        "[+] replies: the kernel sends all 1 test replies the right way",
     )
 
 
@@ -106,7 +106,7 @@ def test_a_healthy_sidecar_is_ready_and_says_what_holds() -> None:
         ),
         (
             facts(client=client(connected=False, detail=""), restarts=0),
-            "client: openvpn has no session yet",
+            "client: openvpn has no session yet: no word from it yet; it may be looking up the server's name",
         ),
         (
             facts(client=client(alive=False, failure="gone", next_attempt=NOW - 1), restarts=0),

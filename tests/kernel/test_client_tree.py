@@ -1,0 +1,60 @@
+"""What a client started is ended with it, wherever it hides in its session."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from entrypoint.lifecycle import State
+from entrypoint.processes import KILL_TIMEOUT_SECONDS, TERM_TIMEOUT_SECONDS
+from entrypoint.settings import load
+from tests.kernel.conftest import LIMIT_SECONDS, Container
+from tests.kernel.scripted import comes, inside, supervised, tunnel_lines
+
+# What ignores a signal goes on doing so over exec; `( ... & )` leaves its child to process 1.
+SCRIPT = """
+{tunnel}
+sh -c 'trap "" TERM; echo $$ > child; exec sleep 300' &
+( sh -c 'echo $$ > grandchild; exec sleep 300' & )
+( sh -c 'trap "" TERM; echo $$ > deaf-grandchild; exec sleep 300' & )
+wait
+"""
+NAMES = ("child", "grandchild", "deaf-grandchild")
+
+
+def lives(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_whole_tree_is_gone_after_the_stop(container: Container, tmp_path: Path) -> None:
+    """A child that ignores SIGTERM, and daemons whose parent has ended."""
+    settings, _ = load({})
+    pids: dict[str, int] = {}
+
+    async def work() -> None:
+        # A member that lives on holds the client's output open, and the stop would wait for it.
+        async with asyncio.timeout(TERM_TIMEOUT_SECONDS + 2 * KILL_TIMEOUT_SECONDS + LIMIT_SECONDS):
+            await stop_it()
+
+    async def stop_it() -> None:
+        script = f"cd {tmp_path}; {SCRIPT.format(tunnel=tunnel_lines('tun0', '10.99.0.2/24'))}"
+        async with supervised(settings, script, tmp_path) as supervisor:
+            await comes(lambda: supervisor.state is State.UP)
+            await comes(lambda: all((tmp_path / name).exists() for name in NAMES))
+            await comes(lambda: all((tmp_path / name).read_text() for name in NAMES))
+            pids.update({name: int((tmp_path / name).read_text()) for name in NAMES})
+            assert all(lives(pid) for pid in pids.values())
+            assert len({os.getsid(pid) for pid in pids.values()}) == 1
+            assert supervisor.tree is not None
+            pids["client"] = supervisor.tree.pid
+            began = asyncio.get_running_loop().time()
+        took = asyncio.get_running_loop().time() - began
+        # `docker stop` grants 10 s.
+        assert took < TERM_TIMEOUT_SECONDS + KILL_TIMEOUT_SECONDS
+
+    inside(container, work)
+    assert [name for name, pid in pids.items() if lives(pid)] == []
+    assert len(pids) == len(NAMES) + 1

@@ -1,0 +1,267 @@
+"""Each setting that is not refused, seen to change what the program does."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from entrypoint.clients import choose
+from entrypoint.clients.base import Launch
+from entrypoint.faults import BadSettings
+from entrypoint.lifecycle import State
+from entrypoint.settings import TABLE, load
+from tests.kernel.conftest import LIMIT_SECONDS, Container
+from tests.kernel.scripted import comes, inside, supervised, tunnel_lines
+from tests.lab.sidecar import Sidecar
+from tests.lab.waiting import until
+from tests.unit.samples import SAMPLES
+
+FINGERPRINT = "peer-fingerprint " + ":".join(["00"] * 32)
+OVPN = "client\ndev tun\nproto udp\nremote 198.51.100.10 1194\nauth-user-pass\n<ca>\n</ca>\n"
+
+
+def launch(tmp_path: Path, **environ: str) -> Launch:
+    """Return how OpenVPN would be started with these settings."""
+    config = tmp_path / "work.ovpn"
+    config.write_text(OVPN)
+    settings, _ = load({"VPN_CONFIG": str(config), **environ})
+    client = choose.create(settings, tmp_path, ipv6=True)
+
+    async def started() -> Launch:
+        try:
+            return await client.open(lambda _: None)
+        finally:
+            await client.close()
+
+    return asyncio.run(started())
+
+
+def credentials(**changes: str) -> dict[str, str]:
+    """Return the two that go together."""
+    return {"VPN_USERNAME": "bob", "VPN_PASSWORD": "secret", **changes}
+
+
+def vpn_client(_: Container, tmp_path: Path, sample: str) -> None:
+    """Look at the configuration for `auto` only."""
+    config = tmp_path / "work.conf"
+    config.write_text("[Interface]\nPrivateKey = x\n")
+    for client, why in (("auto", "WireGuard"), (sample, "no line names the server")):
+        settings = load({"VPN_CLIENT": client, "VPN_CONFIG": str(config)})[0]
+        with pytest.raises(BadSettings, match=why):
+            choose.create(settings, tmp_path, ipv6=True)
+
+
+def vpn_config(_: Container, tmp_path: Path, sample: str) -> None:
+    """Read the file that is named."""
+    settings = load({"VPN_CONFIG": sample})[0]
+    with pytest.raises(BadSettings, match=f"cannot use VPN_CONFIG={sample}: no such file"):
+        choose.create(settings, tmp_path, ipv6=True)
+    assert b"remote 198.51.100.10 1194" in launch(tmp_path, **credentials()).stdin
+
+
+def told_to_openvpn(tmp_path: Path, **environ: str) -> bytes:
+    """Ask for user name and password as openvpn does, and return the answer."""
+    config = tmp_path / "work.ovpn"
+    config.write_text(OVPN)
+    settings, _ = load({"VPN_CONFIG": str(config), **environ})
+    client = choose.create(settings, tmp_path, ipv6=True)
+
+    async def ask() -> bytes:
+        started = await client.open(lambda _: None)
+        path = started.argv[started.argv.index("--management") + 1]
+        try:
+            reader, writer = await asyncio.open_unix_connection(path)
+            # The second line answers the question for its verbosity, which is asked before the answer.
+            writer.write(b">PASSWORD:Need 'Auth' username/password\r\nSUCCESS: verb=1\r\n")
+            async with asyncio.timeout(LIMIT_SECONDS):
+                heard = await reader.readuntil(b"password ")
+                heard += await reader.readline()
+            writer.close()
+            return heard
+        finally:
+            await client.close()
+
+    return asyncio.run(ask())
+
+
+def vpn_username(_: Container, tmp_path: Path, sample: str) -> None:
+    """Answer openvpn's question with it."""
+    assert f'"{sample}"'.encode() in told_to_openvpn(tmp_path, **credentials(VPN_USERNAME=sample))
+
+
+def vpn_password(_: Container, tmp_path: Path, sample: str) -> None:
+    """Answer with this one, too."""
+    assert f'"{sample}"'.encode() in told_to_openvpn(tmp_path, **credentials(VPN_PASSWORD=sample))
+
+
+def vpn_args(_: Container, tmp_path: Path, sample: str) -> None:
+    """Hand them to openvpn as a shell would."""
+    argv = launch(tmp_path, VPN_ARGS=sample, **credentials()).argv
+    assert "--setenv UV_SITE head office" in " ".join(argv)
+    assert "head office" in argv
+
+
+def vpn_interface(container: Container, tmp_path: Path, sample: str) -> None:
+    """Tell openvpn the name, and count no other tunnel."""
+    argv = launch(tmp_path, VPN_INTERFACE=sample, **credentials()).argv
+    assert argv[argv.index("--dev") + 1] == sample
+    settings, _ = load({"VPN_INTERFACE": sample})
+    other, named = tunnel_lines("tun3", "10.98.0.2/24"), tunnel_lines(sample, "10.97.0.2/24")
+
+    async def work() -> None:
+        script = f"{other}; read wait < {fifo}; {named}; sleep 60"
+        async with supervised(settings, script, tmp_path) as supervisor:
+            reconciler = supervisor._reconciler  # noqa: SLF001 - its view tells that tun3 was seen
+            await comes(
+                lambda: any(
+                    a.interface.ip.exploded == "10.98.0.2" for a in reconciler.view.snapshot.addresses
+                )
+            )
+            assert (supervisor.tunnel, supervisor.state) == (None, State.CONNECTING)
+            await asyncio.to_thread(fifo.write_text, "go\n")
+            await comes(lambda: supervisor.state is State.UP)
+            assert supervisor.tunnel is not None
+            assert supervisor.tunnel[0].name == sample
+
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    inside(container, work)
+
+
+def vpn_up_timeout(container: Container, tmp_path: Path, sample: str) -> None:
+    """End an attempt that makes no tunnel."""
+    settings, _ = load({"VPN_UP_TIMEOUT": sample})
+
+    async def work() -> None:
+        async with supervised(settings, "sleep 60", tmp_path) as supervisor:
+            await comes(lambda: supervisor.failure)
+            assert supervisor.failure == "brought up no tunnel within 0.3 s; see its log lines above"
+
+    inside(container, work)
+
+
+def restart_delay_max(container: Container, tmp_path: Path, sample: str) -> None:
+    """Restart sooner than after one, two and four seconds."""
+    settings, _ = load({"RESTART_DELAY_MAX": sample})
+
+    async def work() -> None:
+        began = asyncio.get_running_loop().time()
+        async with supervised(settings, "exit 1", tmp_path) as supervisor:
+            await comes(lambda: supervisor.restarts >= 4)
+        assert asyncio.get_running_loop().time() - began < 3.0
+
+    inside(container, work)
+
+
+def planned(container: Container, *settings: str) -> str:
+    """Return the plan."""
+    status, text = container.plan(*settings)
+    assert status == 0, text
+    return text
+
+
+def lan_networks(container: Container, _: Path, sample: str) -> None:
+    """Make a rule for each."""
+    text = planned(container, f"LAN_NETWORKS={sample}")
+    for network in ("10.20.0.0/24", "10.21.0.0/24"):
+        assert f"rule add from 0.0.0.0/32 to {network} iif lo lookup 7100" in text
+
+
+def gateways(container: Container, _: Path, sample: str) -> None:
+    """Take it before the one that is seen."""
+    assert "default via 172.30.0.9 dev eth0 table 7100" in planned(container, f"GATEWAYS={sample}")
+
+
+def rule_priority(container: Container, _: Path, sample: str) -> None:
+    """Find it in every rule."""
+    text = planned(container, f"RULE_PRIORITY={sample}")
+    assert text.count(f"priority {sample}") == text.count("rule add") == 4
+
+
+def route_table(container: Container, _: Path, sample: str) -> None:
+    """Find it in every route and rule."""
+    text = planned(container, f"ROUTE_TABLE={sample}")
+    assert text.count(f"table {sample} proto") == text.count("route add")
+    assert text.count(f"lookup {sample} ") == text.count("rule add")
+
+
+def started(container: Container, tmp_path: Path, **environ: str) -> Sidecar:
+    """Start the whole program with a server that nobody reaches."""
+    config = tmp_path / "work.ovpn"
+    config.write_text(OVPN.replace("auth-user-pass\n", "").replace("<ca>\n</ca>", FINGERPRINT))
+    return Sidecar(container.host, tmp_path / "box", {"VPN_CONFIG": str(config), **environ}).start()
+
+
+def health_listen(container: Container, tmp_path: Path, sample: str) -> None:
+    """Find the endpoint there."""
+    sidecar = started(container, tmp_path, HEALTH_LISTEN=sample)
+    host, _, port = sample.partition(":")
+
+    def alive() -> bool:
+        connection = http.client.HTTPConnection(host, int(port), timeout=2)
+        try:
+            connection.request("GET", "/livez")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    until(lambda: container.host.call(alive), LIMIT_SECONDS, f"/livez on {sample}")
+    assert sidecar.terminate() == 0
+
+
+def log_level(container: Container, tmp_path: Path, sample: str) -> None:
+    """Miss the rule's line, which is of level info."""
+    sidecar = started(container, tmp_path, LOG_LEVEL=sample)
+    until(lambda: "7100" in container.host.run("ip", "rule").stdout, LIMIT_SECONDS, "our rule")
+    assert sidecar.terminate() == 0
+    assert not [line for line in sidecar.lines if " info " in line or "ip rule add" in line]
+
+
+def log_format(container: Container, tmp_path: Path, sample: str) -> None:
+    """Read each line as an object."""
+    sidecar = started(container, tmp_path, LOG_FORMAT=sample)
+    sidecar.wait_for_line("ip rule add")
+    assert sidecar.terminate() == 0
+    assert all({"time", "level", "message"} == set(json.loads(line)) for line in sidecar.lines)
+
+
+EFFECTS: dict[str, Callable[[Container, Path, str], None]] = {
+    "VPN_CLIENT": vpn_client,
+    "VPN_CONFIG": vpn_config,
+    "VPN_USERNAME": vpn_username,
+    "VPN_PASSWORD": vpn_password,
+    "VPN_ARGS": vpn_args,
+    "VPN_INTERFACE": vpn_interface,
+    "VPN_UP_TIMEOUT": vpn_up_timeout,
+    "RESTART_DELAY_MAX": restart_delay_max,
+    "LAN_NETWORKS": lan_networks,
+    "GATEWAYS": gateways,
+    "RULE_PRIORITY": rule_priority,
+    "ROUTE_TABLE": route_table,
+    "HEALTH_LISTEN": health_listen,
+    "LOG_LEVEL": log_level,
+    "LOG_FORMAT": log_format,
+}
+
+
+def test_every_setting_that_is_taken_has_its_effect_below() -> None:
+    """A row that is parsed, stored and forgotten would have none."""
+    taken = set()
+    for row in TABLE:
+        with contextlib.suppress(BadSettings):
+            load({row.name: SAMPLES[row.name]})
+            taken.add(row.name)
+    assert taken == set(EFFECTS)
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_a_setting_changes_what_the_program_does(name: str, container: Container, tmp_path: Path) -> None:
+    """With the sample it does what it does not do by default."""
+    EFFECTS[name](container, tmp_path, SAMPLES[name])

@@ -1,0 +1,107 @@
+"""What the documents say of the code, held against the code."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+OF_OTHERS = {
+    "Bad LZO decompression header byte": "openvpn",
+    "dependency failed to start": "docker compose",
+    "error gathering device information": "docker",
+}
+"""Messages of the table that another program says -> which one."""
+_CODE = ("entrypoint", "healthcheck")
+_CELL_CODE = re.compile(r"`([^`]+)`")
+_LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+_TEST = re.compile(r"\btest_\w+(?:\.py)?")
+
+
+def messages_of_troubleshooting() -> list[str]:
+    """Return what the first column of the README's table quotes, a part for each pair of backticks."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Troubleshooting\n")[2]
+    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    return [quoted for row in rows[2:] for quoted in _CELL_CODE.findall(row.split("|")[1])]
+
+
+def code() -> str:
+    """Return the source with its string literals joined as the compiler joins them."""
+    texts = [path.read_text(encoding="utf-8") for name in _CODE for path in (ROOT / name).rglob("*.py")]
+    return re.sub(r'"\s*\n\s*f?"', "", "\n".join(texts))
+
+
+def as_written(message: str) -> re.Pattern[str]:
+    """Match a message with its values, or with the expressions that the source has for them."""
+    words = [re.escape(word) for word in message.split(" ")]
+    value = r"\{[^{}]*\}"
+    return re.compile(r"\s".join(rf"(?:{word}|{value})" for word in words))
+
+
+def names_of_tests() -> set[str]:
+    """Return every test function and every test file."""
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    functions = (re.findall(r"def (test_\w+)\(", path.read_text(encoding="utf-8")) for path in files)
+    return {name for found in functions for name in found} | {path.name for path in files}
+
+
+def missing_links(document: Path) -> list[str]:
+    """Return the relative links that lead nowhere."""
+    links = _LINK.findall(document.read_text(encoding="utf-8"))
+    return [link for link in links if ":" not in link and not (document.parent / link).exists()]
+
+
+def unknown_tests(texts: Iterable[str]) -> set[str]:
+    """Return the tests that are named and not there."""
+    known = names_of_tests()
+    named = {name for text in texts for name in _TEST.findall(text)}
+    return {name for name in named if name not in known and f"{name}.py" not in known}
+
+
+def test_the_table_of_messages_is_read() -> None:
+    """The tests below would hold of an empty table, too."""
+    assert "lost its tunnel and does not know it" in messages_of_troubleshooting()
+    assert len(messages_of_troubleshooting()) >= 10
+    assert DOCUMENTS
+
+
+@pytest.mark.parametrize("message", [m for m in messages_of_troubleshooting() if m not in OF_OTHERS])
+def test_a_message_that_the_readme_explains_is_one_that_the_code_says(message: str) -> None:
+    """Who has the message before him looks for it word by word."""
+    assert as_written(message).search(code()), f"no source says {message!r}"
+
+
+@pytest.mark.parametrize("message", OF_OTHERS)
+def test_a_message_of_another_program_is_explained_and_not_ours(message: str) -> None:
+    """The list of exceptions holds no more than it needs."""
+    assert message in messages_of_troubleshooting()
+    assert not as_written(message).search(code())
+
+
+def test_a_message_that_no_source_says_is_found_out() -> None:
+    """The search is not so lenient that anything passes: a value stands for one word."""
+    for nonsense in (
+        "cannot find the gatweay of eth0",
+        "brought up two tunnels within",
+        "no such text at all",
+    ):
+        assert not as_written(nonsense).search(code())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_relative_link_leads_to_a_file(document: Path) -> None:
+    """A page that was moved takes its links along."""
+    assert missing_links(document) == []
+
+
+def test_every_test_that_a_document_names_is_there() -> None:
+    """A promise without its test would be an advertisement."""
+    assert unknown_tests(path.read_text(encoding="utf-8") for path in DOCUMENTS) == set()
+
+
+def test_a_test_that_is_not_there_is_found_out() -> None:
+    """By function and by file; what is there is known by both."""
+    told = ["see test_nothing_of_this_name and tests/unit/test_nowhere.py, but test_documents.py is here"]
+    assert unknown_tests(told) == {"test_nothing_of_this_name", "test_nowhere.py"}
