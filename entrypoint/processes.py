@@ -17,6 +17,7 @@ TERM_AGAIN_SECONDS = 1.0
 TERM_TIMEOUT_SECONDS = 5.0
 """From the first SIGTERM to SIGKILL: well inside the 10 s that `docker stop` grants."""
 KILL_TIMEOUT_SECONDS = 2.0
+PIPE_TIMEOUT_SECONDS = 0.5
 LAST_WORDS = 3
 """Lines of output that are told when a client ends by itself."""
 LINE_MAX_BYTES = 4096
@@ -79,9 +80,9 @@ class Tree:
     async def stop(self) -> None:
         """End the whole tree, see `end_tree`, and read the last of its output."""
         await end_tree(self.pid)
-        await self.ended
-        # A stranger may hold the pipe open: what is there is read, then it is left.
-        await asyncio.wait([self._relay], timeout=0.2)
+        # Somebody else may hold the pipe open: what is there is read, then it is left.
+        reading = asyncio.gather(self.ended, self._relay, return_exceptions=True)
+        await asyncio.wait([reading], timeout=PIPE_TIMEOUT_SECONDS)
         self._relay.cancel()
         self._tell_untold()
 
