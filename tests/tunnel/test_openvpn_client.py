@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import re
 import signal
 import stat
@@ -6,7 +7,6 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +18,7 @@ from tests.lab.openvpn_server import PUSH_VPN, PUSH_VPN_V6, OpenVPNServer
 from tests.lab.topology import Lab
 from tests.lab.waiting import until
 from tests.tunnel.attempt import Attempt
+from tests.unit.openvpn_maker import make_openvpn
 
 USER, PASSWORD = 'al "ice" #1', "p\\w ä;'x\""
 CLIENT_ADDRESS = "10.99.0.2"
@@ -37,21 +38,7 @@ class Word:
 @pytest.fixture
 def make_client(tmp_path: Path) -> Callable[..., OpenVPN]:
     """Give a maker of clients for a configuration's text, with the keywords of `OpenVPN`."""
-
-    def make(text: str, **options: Any) -> OpenVPN:
-        config = tmp_path / "vpn.ovpn"
-        config.write_text(text)
-        usual: dict[str, Any] = {
-            "username": None,
-            "password": None,
-            "interface": None,
-            "args": (),
-            "ipv6": True,
-            "run_dir": tmp_path,
-        }
-        return OpenVPN(config, **{**usual, **options})
-
-    return make
+    return functools.partial(make_openvpn, tmp_path)
 
 
 def links(lab: Lab) -> set[str]:

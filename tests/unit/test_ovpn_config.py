@@ -17,6 +17,7 @@ from entrypoint.clients.openvpn import OpenVPN
 from entrypoint.clients.ovpn_config import Checked, Wishes, check, decode, scripts_wished
 from entrypoint.clients.ovpn_text import LINE_MAX_BYTES, directives, split
 from entrypoint.faults import BadSettings
+from tests.unit.openvpn_maker import make_openvpn
 
 BASE = "client\ndev tun\nremote vpn.example.com 1194\n"
 WISHES = Wishes(scripts=False, credentials=False, interface=False, ipv6=True)
@@ -53,18 +54,7 @@ def make(tmp_path: Path) -> Callable[..., OpenVPN]:
     """Give a maker of clients for `vpn.ovpn`, with the keywords of `OpenVPN`."""
 
     def build(text: str | None = BASE, **options: Any) -> OpenVPN:
-        config = tmp_path / "vpn.ovpn"
-        if text is not None:
-            config.write_text(text)
-        usual: dict[str, Any] = {
-            "username": None,
-            "password": None,
-            "interface": None,
-            "args": (),
-            "ipv6": True,
-            "run_dir": tmp_path,
-        }
-        return OpenVPN(config, **{**usual, **options})
+        return make_openvpn(tmp_path, text, **options)
 
     return build
 
