@@ -36,6 +36,8 @@ class Link:
     loopback: bool = False
     carrier: bool = True
     """IFF_LOWER_UP: there is a signal, or the other end of the pair is up."""
+    mtu: int = 0
+    """IFLA_MTU, in bytes; 0 where nobody asked."""
 
     @property
     def is_tunnel(self) -> bool:
@@ -117,6 +119,22 @@ class Rule:
         mark = f" fwmark {self.mark:#x}" if self.mark else ""
         tail = f"iif lo lookup {self.table} priority {self.priority} protocol {self.protocol}"
         return f"from {source}{to}{mark} {tail}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelSetup:
+    """What a tunnel's link must be like, for clients that leave it to us; kept as our rules are."""
+
+    link: str
+    """Name of the link, which the client makes."""
+    mtu: int | None = None
+    """In bytes; None leaves the link's own."""
+    addresses: tuple[IPInterface, ...] = ()
+    routes: tuple[IPNetwork, ...] = ()
+    """What the tunnel takes, in the main table; a whole family is taken in halves, so that the default route
+    of the container stays where it is."""
+    excluded: tuple[IPNetwork, ...] = ()
+    """What inside these routes stays on the gateway."""
 
 
 @dataclass(frozen=True, slots=True)

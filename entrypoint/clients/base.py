@@ -5,21 +5,24 @@ attempts. A client knows its own program: how it is called, what it says of itse
 mending its tunnel alone.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from entrypoint.network import IPAddress
+from entrypoint.network import IPAddress, TunnelSetup
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
     """How one attempt is started."""
 
-    argv: tuple[str, ...]
-    """Program and arguments; never a secret."""
+    argv: tuple[str, ...] = ()
+    """Program and arguments; never a secret. Empty where no process is needed: the tunnel is the kernel's
+    own, or somebody else's."""
     stdin: bytes = b""
     """Written to the program's standard input, which is then closed."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the little that every client inherits; never a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,18 @@ class Report:
     """The tunnel link's name, where the client tells it."""
     server: IPAddress | None = None
     """The address that the encrypted packets go to."""
+    pinned: tuple[IPAddress, ...] = ()
+    """Addresses of servers that are kept on the gateway by a rule, because the packets to them cannot carry
+    our mark. Told before the start, they are pinned before it."""
     addresses: tuple[IPAddress, ...] = ()
     """The tunnel's own addresses, as the client was given them."""
+    setup: TunnelSetup | None = None
+    """What the tunnel's link must be like, where the client leaves addresses and routes to us; None where it
+    sets them itself."""
+    resolvers: tuple[IPAddress, ...] = ()
+    """Resolvers that the tunnel brings."""
+    search: tuple[str, ...] = ()
+    """Search domains that the tunnel brings."""
     pushed: tuple[str, ...] = ()
     """Options that the server pushed, a text each."""
 
@@ -49,7 +62,10 @@ class Client(Protocol):
 
     name: ClassVar[str]
     """The program, as `VPN_CLIENT` names it."""
-    device: ClassVar[str | None]
+    makes_tunnel: ClassVar[bool]
+    """False where somebody else makes the tunnel: one that is there before the start counts, waiting for one
+    has no end, and what it does to the main table is none of our business."""
+    device: str | None
     """A device file that the program cannot do without."""
     title: str
     """What it is and by which configuration, for the log's first line."""

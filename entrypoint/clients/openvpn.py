@@ -24,7 +24,8 @@ class OpenVPN:
     """
 
     name: ClassVar[str] = "openvpn"
-    device: ClassVar[str | None] = "/dev/net/tun"
+    makes_tunnel: ClassVar[bool] = True
+    device: str | None = "/dev/net/tun"
 
     def __init__(
         self,

@@ -18,7 +18,8 @@ class Scripted:
     """A client that is a shell script and says that it is connected."""
 
     name: ClassVar[str] = "scripted"
-    device: ClassVar[str | None] = None
+    makes_tunnel: ClassVar[bool] = True
+    device: str | None = None
     title = "a script"
     notes: tuple[str, ...] = ()
 
