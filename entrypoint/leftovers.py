@@ -30,10 +30,13 @@ class Leftovers:
     before: Before | None = None
 
 
-def note(run_dir: Path, pid: int, servers: Iterable[IPAddress], before: Before) -> None:
-    """Note the running client; a later call replaces what an earlier one noted. Raises OSError."""
+def note(run_dir: Path, pid: int | None, servers: Iterable[IPAddress], before: Before) -> None:
+    """Note the running client; a later call replaces what an earlier one noted. Raises OSError.
+
+    `pid` is None where the client needs no process.
+    """
     try:
-        started = psutil.Process(pid).create_time()
+        started = psutil.Process(pid).create_time() if pid else None
     except psutil.NoSuchProcess:
         return
     content = {
@@ -79,7 +82,9 @@ def find(run_dir: Path) -> Leftovers:
         return Leftovers()
 
 
-def _living(pid: int, started: float) -> int | None:
+def _living(pid: int | None, started: float | None) -> int | None:
+    if pid is None:
+        return None
     try:
         # The start time tells the process from a later one with the same number.
         same = psutil.Process(pid).create_time() == started and pid != os.getpid()

@@ -55,6 +55,31 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkState:
+    """That a link is up and has an MTU, printed as the arguments of `ip link set`."""
+
+    link: str
+    mtu: int | None = None
+    """In bytes; None for any."""
+
+    def __str__(self) -> str:
+        """Read as the arguments of `ip link set`."""
+        return f"dev {self.link}{f' mtu {self.mtu}' if self.mtu else ''} up"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAddress:
+    """An address on a link named by its name, printed as the arguments of `ip address add`."""
+
+    link: str
+    interface: IPInterface
+
+    def __str__(self) -> str:
+        """Read as the arguments of `ip address add`."""
+        return f"{self.interface} dev {self.link}"
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A unicast route by one gateway; two are equal that lead the same way, whosever they are."""
 
@@ -144,7 +169,7 @@ class Snapshot:
     links: tuple[Link, ...] = ()
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
-    """Unicast routes of all tables that leave by links other than tunnels and loopback."""
+    """Unicast routes of all tables by links other than loopback; of those by tunnels, ours alone."""
     rules: tuple[Rule, ...] = ()
     """Rules of the shape that ours have, whosever they are."""
 

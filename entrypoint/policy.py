@@ -14,9 +14,12 @@ from entrypoint.network import (
     IPInterface,
     IPNetwork,
     Link,
+    LinkAddress,
+    LinkState,
     Route,
     Rule,
     Snapshot,
+    TunnelSetup,
 )
 
 BOOT_PROTOCOL = 3
@@ -34,8 +37,8 @@ class Change:
     """One step, printed as the iproute2 line that would do the same."""
 
     verb: str
-    """add, replace or del."""
-    item: Rule | Route
+    """add, replace, del or set."""
+    item: Rule | Route | LinkAddress | LinkState
 
     @property
     def sets_default(self) -> bool:
@@ -43,17 +46,41 @@ class Change:
         return self.verb == "add" and isinstance(self.item, Route) and self.item.is_default
 
     def __str__(self) -> str:
-        of = self.item.source if isinstance(self.item, Rule) else self.item.destination
-        kind = "rule" if isinstance(self.item, Rule) else "route"
+        match self.item:
+            case LinkState():
+                return f"ip link {self.verb} {self.item}"
+            case LinkAddress():
+                return f"ip address {self.verb} {self.item}"
+            case Rule(source=of):
+                kind = "rule"
+            case Route(destination=of):
+                kind = "route"
         return f"ip {'-6 ' if of.version == IPV6 else ''}{kind} {self.verb} {self.item}"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The rules and routes that must stand, in the order in which they can be made."""
+    """What must stand, in the order in which it can be made."""
 
+    links: tuple[LinkState, ...] = ()
+    addresses: tuple[LinkAddress, ...] = ()
     routes: tuple[Route, ...] = ()
     rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What the client's tunnel brings with it."""
+
+    setup: TunnelSetup | None = None
+    pinned: tuple[IPAddress, ...] = ()
+    """Servers whose packets carry no mark of ours."""
+
+    @property
+    def beside(self) -> tuple[IPNetwork, ...]:
+        """What connections opened from inside reach by the gateway, whatever the tunnel covers."""
+        servers = tuple(ip_network(address) for address in self.pinned)
+        return (*servers, *(self.setup.excluded if self.setup else ()))
 
 
 def assign_tables(
@@ -76,12 +103,13 @@ def wanted(
     networks: Iterable[ContainerNetwork],
     tables: Mapping[str, int],
     priority: int,
-    lan_networks: Iterable[IPNetwork] = (),
+    beside: Iterable[IPNetwork] = (),
     addresses: Collection[tuple[str, IPInterface]] = (),
 ) -> Wanted:
     """Say which rules and routes keep replies of these networks on their side, and the client's own packets.
 
-    `addresses` are all of ours, with the names of their links.
+    `beside` is what connections opened from inside reach by the gateway as well; `addresses` are all of
+    ours, with the names of their links.
 
     The connected route is as needed as the default: without it, neighbours in the same network are
     reached by the gateway, and a pushed route narrower than the network captures them.
@@ -120,10 +148,36 @@ def wanted(
     # The client's server may lie in a range that the tunnel takes.
     for version, table in out.items():
         rules[Rule(ANYWHERE[version], table, priority, mark=MARK)] = None
-    for lan in lan_networks:
-        if lan.version in out:
-            rules[Rule(NO_SOURCE, out[lan.version], priority, lan)] = None
-    return Wanted((*connected, *defaults.values()), tuple(rules))
+    for network_beside in beside:
+        if network_beside.version in out:
+            # In IPv6 replies that bear the tunnel's address cannot be told from what has no source yet.
+            source = ANYWHERE[IPV6] if network_beside.version == IPV6 else NO_SOURCE
+            rules[Rule(source, out[network_beside.version], priority, network_beside)] = None
+    return Wanted(routes=(*connected, *defaults.values()), rules=tuple(rules))
+
+
+def with_tunnel(want: Wanted, setup: TunnelSetup | None, snapshot: Snapshot) -> Wanted:
+    """Add what a tunnel's link must be like, once the client has made that link."""
+    if setup is None or setup.link not in {link.name for link in snapshot.links}:
+        return want
+    # The kernel takes no second route to a network that a link is in, and neighbours are nearer.
+    connected = {interface.network for _, interface in snapshot.named_addresses()}
+    connected |= {interface.network for interface in setup.addresses}
+    taken = dict.fromkeys(half for route in setup.routes for half in _halves(route))
+    return replace(
+        want,
+        links=(LinkState(setup.link, setup.mtu),),
+        addresses=tuple(LinkAddress(setup.link, interface) for interface in setup.addresses),
+        routes=(
+            *want.routes,
+            *(Route(network, setup.link, MAIN_TABLE) for network in taken if network not in connected),
+        ),
+    )
+
+
+def _halves(network: IPNetwork) -> Iterable[IPNetwork]:
+    """Split a whole family: two halves take everything, and the default route stays where it is."""
+    return (network,) if network.prefixlen else network.subnets()
 
 
 def changes(want: Wanted, snapshot: Snapshot) -> list[Change]:
@@ -137,7 +191,18 @@ def changes(want: Wanted, snapshot: Snapshot) -> list[Change]:
     # A second route to one destination in one table is refused, so another way is set in place.
     taken = {(route.destination, route.table) for route in our_routes}
     replaced = set()
-    steps = []
+    states = {link.name: (link.up, link.mtu) for link in snapshot.links}
+    on_links = set(snapshot.named_addresses())
+    steps = [
+        Change("set", state)
+        for state in want.links
+        if states[state.link] != (True, state.mtu or states[state.link][1])
+    ]
+    steps += [
+        Change("add", address)
+        for address in want.addresses
+        if (address.link, address.interface) not in on_links
+    ]
     for route in want.routes:
         if route not in seen_routes:
             place = route.destination, route.table
@@ -197,8 +262,10 @@ def before_client(
 
 
 def main_routes(snapshot: Snapshot) -> tuple[Route, ...]:
-    """Return the main table's routes by container links."""
-    return tuple(route for route in snapshot.routes if route.table == MAIN_TABLE)
+    """Return the main table's routes by container links; those that are ours lead into a tunnel."""
+    return tuple(
+        route for route in snapshot.routes if route.table == MAIN_TABLE and route.protocol != PROTOCOL
+    )
 
 
 def restored(

@@ -11,7 +11,7 @@ from entrypoint import policy
 from entrypoint.detect import ContainerNetwork, NextHop, container_networks, why_none
 from entrypoint.faults import BadSettings
 from entrypoint.network import PROTOCOL, IPAddress, IPNetwork, Snapshot
-from entrypoint.policy import Before, Change
+from entrypoint.policy import Before, Brought, Change
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
@@ -54,6 +54,7 @@ class Reconciler:
         """Destinations that the tunnel's routes take: where a reply gone astray would show."""
         self.before = Before()
         """The main table as it was before the client."""
+        self._brought = Brought()
         self._rtnl = rtnl
         self._settings = settings
         self._named: dict[tuple[str, int], IPAddress] = {
@@ -76,22 +77,38 @@ class Reconciler:
             networks,
             tables,
             self._settings.rule_priority,
-            self._settings.lan_networks or (),
+            (*(self._settings.lan_networks or ()), *self._brought.beside),
             snapshot.named_addresses(),
         )
+        want = policy.with_tunnel(want, self._brought.setup, snapshot)
         return policy.changes(want, snapshot), View(snapshot, networks, tables)
 
-    async def begin(self, noted: Before | None = None, servers: Collection[IPAddress] = ()) -> None:
+    def follow(self, brought: Brought) -> None:
+        """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
+        if brought != self._brought:
+            self._brought = brought
+            self._wake.set()
+
+    async def begin(
+        self,
+        noted: Before | None = None,
+        servers: Collection[IPAddress] = (),
+        *,
+        remember_main: bool = True,
+    ) -> None:
         """Make the first pass; raises BadSettings where no network can be served or ours cannot be set.
 
         `noted` and `servers` are what a killed run noted of the main table and of its client.
+        `remember_main` off: whoever makes the tunnel answers for the main table, and nothing is put back.
         """
         _, view = await self.plan()
         if why := why_none(view.snapshot, view.networks):
             raise BadSettings(*why.splitlines())
-        self.before = noted or Before(
-            policy.before_client(view.snapshot, servers, self._named), view.snapshot.links
-        )
+        if noted:
+            self.before = noted
+        elif remember_main:
+            routes = policy.before_client(view.snapshot, servers, self._named)
+            self.before = Before(routes, view.snapshot.links)
         left = sum(rule.protocol == PROTOCOL for rule in view.snapshot.rules)
         if left:
             log.info("adopted %d rules that an earlier run left here", left)

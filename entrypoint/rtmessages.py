@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
-from entrypoint.network import IPV6, Address, IPAddress, IPNetwork, Link, Route, Rule
+from entrypoint.network import IPV6, Address, IPAddress, IPInterface, IPNetwork, Link, LinkState, Route, Rule
 
 _RTN_UNICAST = 1
 _FR_ACT_TO_TBL = 1
@@ -46,6 +46,7 @@ def link(message: Any) -> Link:
         up=bool(flags & _IFF_UP),
         loopback=bool(flags & _IFF_LOOPBACK),
         carrier=bool(flags & _IFF_LOWER_UP),
+        mtu=message.get("mtu") or 0,
     )
 
 
@@ -94,7 +95,7 @@ def rule(message: Any) -> Rule | None:
         or message.get("iifname") != "lo"
         or message.get("FRA_SUPPRESS_PREFIXLEN", _SUPPRESS_NOTHING) != _SUPPRESS_NOTHING
         or message.get("FRA_FWMASK", _WHOLE_MARK) != _WHOLE_MARK
-        or not (message["src_len"] or message.get("FRA_FWMARK"))
+        or not (message["src_len"] or message["dst_len"] or message.get("FRA_FWMARK"))
     ):
         return None
     return Rule(
@@ -152,3 +153,18 @@ def route_arguments(route: Route, link_index: int) -> dict[str, Any]:
     if route.metric:
         arguments["priority"] = route.metric
     return arguments
+
+
+def address_arguments(interface: IPInterface, link_index: int) -> dict[str, Any]:
+    """Write an address as pyroute2 takes it."""
+    return {
+        "family": family(interface.version),
+        "index": link_index,
+        "address": str(interface.ip),
+        "prefixlen": interface.network.prefixlen,
+    }
+
+
+def link_arguments(state: LinkState, link_index: int) -> dict[str, Any]:
+    """Write a link's state as pyroute2 takes it."""
+    return {"index": link_index, "state": "up"} | ({"mtu": state.mtu} if state.mtu else {})

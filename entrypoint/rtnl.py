@@ -25,8 +25,11 @@ from entrypoint.lean_pyroute2 import (
 from entrypoint.network import (
     IPV6,
     MAIN_TABLE,
+    PROTOCOL,
     IPAddress,
     Link,
+    LinkAddress,
+    LinkState,
     Lookup,
     Route,
     Rule,
@@ -102,8 +105,10 @@ class Rtnl:
         rules = [rtmessages.rule(message) async for message in await self._netlink.get_rules()]
         routes: list[Route] = []
         for link in links:
-            if not link.loopback and not link.is_tunnel and link.up:
-                routes += [route async for route in self._routes(link.index, names)]
+            if not link.loopback and link.up:
+                # The client's own routes into the tunnel may be thousands, and concern nobody.
+                protocol = PROTOCOL if link.is_tunnel else 0
+                routes += [route async for route in self._routes(link.index, names, protocol)]
         return Snapshot(links, addresses, tuple(routes), tuple(rule for rule in rules if rule))
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
@@ -152,13 +157,7 @@ class Rtnl:
         """
         async with self._lock:
             try:
-                if isinstance(change.item, Rule):
-                    await self._netlink.rule(change.verb, **rtmessages.rule_arguments(change.item))
-                else:
-                    await self._netlink.route(
-                        change.verb,
-                        **rtmessages.route_arguments(change.item, await self._index(change.item.link)),
-                    )
+                await self._request(change)
             except NetlinkError as error:
                 if error.code == errno.EPERM:
                     raise MissingPrivilege(
@@ -167,16 +166,34 @@ class Rtnl:
                     ) from None
                 if change.verb == "del" and error.code in _GONE:
                     return
-                if error.code == errno.EEXIST and change.sets_default and change.item.table == MAIN_TABLE:
+                if isinstance(change.item, LinkAddress) and error.code == errno.EEXIST:
+                    return
+                if error.code == errno.EEXIST and change.sets_default and _is_in_main(change):
                     return  # the client's own default route stands there by now
                 raise OSError(
                     error.code, f"cannot run {change}: {_cause(error)}{_fix(error, change)}"
                 ) from None
         log.info("%s", change)
 
-    async def _routes(self, link: int, names: dict[int, str]) -> AsyncIterator[Route]:
+    async def _request(self, change: Change) -> None:
+        match change.item:
+            case Rule() as rule:
+                await self._netlink.rule(change.verb, **rtmessages.rule_arguments(rule))
+            case Route() as route:
+                arguments = rtmessages.route_arguments(route, await self._index(route.link))
+                await self._netlink.route(change.verb, **arguments)
+            case LinkAddress() as address:
+                arguments = rtmessages.address_arguments(address.interface, await self._index(address.link))
+                await self._netlink.addr(change.verb, **arguments)
+            case LinkState() as state:
+                arguments = rtmessages.link_arguments(state, await self._index(state.link))
+                await self._netlink.link(change.verb, **arguments)
+
+    async def _routes(self, link: int, names: dict[int, str], protocol: int = 0) -> AsyncIterator[Route]:
+        """Read the routes by a link, of one protocol or (0) of all."""
         for version in (4, IPV6):
             message = _route_request(version)
+            message["proto"] = protocol
             message["attrs"] = [("RTA_OIF", link)]
             try:
                 request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP)
@@ -211,7 +228,13 @@ def _cause(error: NetlinkError) -> str:
     return str(error.args[1] if len(error.args) > 1 else error)
 
 
+def _is_in_main(change: Change) -> bool:
+    return isinstance(change.item, Route) and change.item.table == MAIN_TABLE
+
+
 def _fix(error: NetlinkError, change: Change) -> str:
+    if error.code == errno.EEXIST and _is_in_main(change):
+        return "; somebody else's route to it stands in the main table, find out whose"
     if error.code == errno.EEXIST:
         return "; somebody else's route stands there, set ROUTE_TABLE to a range that is free"
     if isinstance(change.item, Route) and change.item.gateway and error.code in _BAD_GATEWAY:

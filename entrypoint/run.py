@@ -96,7 +96,8 @@ class _Run:
         try:
             noted = await supervisor.end_leftovers()
             try:
-                await reconciler.begin(noted, supervisor.servers)
+                makes_tunnel = supervisor.client.makes_tunnel
+                await reconciler.begin(noted, supervisor.servers, remember_main=makes_tunnel)
             except BadSettings:
                 if stop.is_set():
                     return  # what is taken down around us is no fault

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from entrypoint import leftovers
-from entrypoint.clients.base import Client, Report
+from entrypoint.clients.base import AttemptFailed, Client, Report
 from entrypoint.detect import tunnels
 from entrypoint.faults import BadSettings
 from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
 from entrypoint.network import IPAddress, IPInterface, Link
-from entrypoint.policy import Before
+from entrypoint.policy import Before, Brought
 from entrypoint.processes import Tree, end_tree
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
@@ -57,11 +57,13 @@ class Supervisor:
         self._foreign: frozenset[int] = frozenset()
         """Tunnel links that were there before the client, by index."""
         self._failures = 0
+        self._under_way = False
+        """Whether an attempt has begun whose client needs no process."""
 
     @property
     def alive(self) -> bool:
-        """Whether the client's process runs."""
-        return self.tree is not None and self.tree.alive
+        """Whether the client's process runs, or its attempt is under way where it needs none."""
+        return self._under_way or (self.tree is not None and self.tree.alive)
 
     def kernel_changed(self) -> None:
         """Look for the tunnel again; called after each pass of the reconciler."""
@@ -112,17 +114,13 @@ class Supervisor:
         if self.state is not State.RECONNECTING:
             self._enter(State.CONNECTING)
         self.report, self.tree = Report(), None
-        links = self._reconciler.view.snapshot.links
+        links = self._reconciler.view.snapshot.links if self.client.makes_tunnel else ()
         self._foreign = frozenset(link.index for link in links if link.is_tunnel)
         try:
-            launch = await self.client.open(self._take_report)
-            self.tree = await Tree.start(launch, lambda line: log.info("%s: %s", self.client.name, line))
-            self.tree.ended.add_done_callback(lambda _: self._changed.set())
-            self._note(self.tree)
-            self.began.set()
-            while (why := await self._until_up(self.tree)) is None:
+            await self._start()
+            while (why := await self._until_up()) is None:
                 came_up_at = time.monotonic()
-                why = await self._while_up(self.tree)
+                why = await self._while_up()
                 if time.monotonic() - came_up_at >= STEADY_SECONDS:
                     self._failures = 0
                 if why is not None:
@@ -131,58 +129,88 @@ class Supervisor:
             # A secret's file that is gone or wrong: nothing that a quick retry would mend.
             self.report = Report(failure="; ".join(fault.texts), rejected=True)
             why = ""
+        except AttemptFailed as failed:
+            why = str(failed)
         except OSError as error:
             why = f"cannot be started: {error.strerror}"
         finally:
             self.began.set()
+            self._under_way = False
             if self.tree:
                 await self.tree.stop()
             await self.client.close()
+            self._reconciler.follow(Brought(pinned=self.report.pinned))
         return self.report.failure or why
 
-    async def _until_up(self, tree: Tree) -> str | None:
+    async def _start(self) -> None:
+        launch = await self.client.open(self._take_report)
+        if self.report.pinned:
+            # The way to the server stands before the first packet to it.
+            await self._reconciler.reconcile()
+        if launch.argv:
+            self.tree = await Tree.start(launch, lambda line: log.info("%s: %s", self.client.name, line))
+            self.tree.ended.add_done_callback(lambda _: self._changed.set())
+        self._under_way = not launch.argv
+        self._note()
+        self.began.set()
+
+    async def _until_up(self) -> str | None:
         """Wait for the tunnel; returns None when it is up, else why it will not come."""
         limit = self._settings.vpn_up_timeout
         try:
             async with asyncio.timeout(limit):
-                while True:
-                    while not (self.report.connected and self.tunnel):
-                        if why := await self._next_change(tree):
-                            return why
-                    # Health must not say "ready" before the kernel was asked about replies.
-                    await self._reconciler.reconcile()
-                    if self.report.connected and self.tunnel:
-                        break
+                why = await self._tunnel_comes()
         except TimeoutError:
-            stands = f" (it says: {self.report.detail})" if self.report.detail else ""
-            return f"brought up no tunnel within {limit:g} s{stands}; see its log lines above"
+            if self.client.makes_tunnel:
+                stands = f" (it says: {self.report.detail})" if self.report.detail else ""
+                return f"brought up no tunnel within {limit:g} s{stands}; see its log lines above"
+            log.warning("saw no tunnel within %g s; waiting on for somebody to bring one up", limit)
+            why = await self._tunnel_comes()
+        if why:
+            return why
         self.failure = None
         self._enter(State.UP)
         self.on_up()
         return None
 
-    async def _while_up(self, tree: Tree) -> str | None:
+    async def _tunnel_comes(self) -> str | None:
+        """Return None once the tunnel stands and the kernel was asked about replies, else why it will not."""
+        while True:
+            while not (self.report.connected and self.tunnel):
+                if why := await self._next_change():
+                    return why
+            # Health must not say "ready" before.
+            await self._reconciler.reconcile()
+            if self.report.connected and self.tunnel:
+                return None
+
+    async def _while_up(self) -> str | None:
         """Watch the tunnel; returns None once the client mends it itself, else why it is gone."""
         why = None
         while self.report.connected and self.tunnel and why is None:
-            why = await self._next_change(tree)
+            why = await self._next_change()
         if self._stop.is_set():
             return why
         self._enter(State.RECONNECTING)
         log.warning("the tunnel is gone; replies to the LAN are kept (%s)", self.report.detail or "no word")
         if why is None and self.tunnel is None and not await self.client.mends_itself():
-            # A killed client's link is gone a moment before its end is told.
-            await asyncio.wait([tree.ended], timeout=END_TOLD_SECONDS)
-            why = "lost its tunnel and does not know it" if tree.alive else tree.how_it_ended()
+            if self.tree:
+                # A killed client's link is gone a moment before its end is told.
+                await asyncio.wait([self.tree.ended], timeout=END_TOLD_SECONDS)
+            why = self._how_it_ended() or "lost its tunnel and does not know it"
         return why
 
-    async def _next_change(self, tree: Tree) -> str | None:
+    def _how_it_ended(self) -> str | None:
+        """Say how the client's process ended; None while it runs, or where there is none."""
+        return self.tree.how_it_ended() if self.tree and not self.tree.alive else None
+
+    async def _next_change(self) -> str | None:
         """Wait for news of client, kernel or user; a text says that the attempt is over."""
         self._changed.clear()
         if self._stop.is_set():
             return "is being stopped"
-        if not tree.alive:
-            return tree.how_it_ended()
+        if why := self._how_it_ended():
+            return why
         await self._changed.wait()
         return None
 
@@ -196,18 +224,20 @@ class Supervisor:
                 await asyncio.wait_for(self._stop.wait(), delay)
             self.next_attempt = None
 
-    def _note(self, tree: Tree) -> None:
+    def _note(self) -> None:
         try:
-            leftovers.note(self._run_dir, tree.pid, self.servers, self._reconciler.before)
+            pid = self.tree.pid if self.tree else None
+            leftovers.note(self._run_dir, pid, self.servers, self._reconciler.before)
         except OSError as error:
             # Needed only should we be killed; a full disk must not cost the tunnel.
             log.warning("cannot note the client in %s: %s", self._run_dir, error.strerror)
 
     def _take_report(self, report: Report) -> None:
         self.report = report
-        if report.server and report.server not in self.servers and self.tree:
+        self._reconciler.follow(Brought(report.setup, report.pinned))
+        if report.server and report.server not in self.servers and self.alive:
             self.servers.add(report.server)
-            self._note(self.tree)
+            self._note()
         self.tunnel = self._find_tunnel()
         self._changed.set()
 

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Callable
 
+from entrypoint.network import PROTOCOL
 from entrypoint.parse import TABLES_HELD
 
 RTMGRP_LINK = 0x1
@@ -39,7 +40,8 @@ class Watcher:
     """Calls back when something changed that may concern us.
 
     A client that sets thousands of routes in the main table wakes nobody: the kernel drops those events
-    before they reach us, all but those of a default route and of tables that may be ours.
+    before they reach us, all but those of a default route, of routes with our tag, and of tables that may be
+    ours.
     """
 
     def __init__(self, wake: Callable[[], None], first_table: int) -> None:
@@ -72,8 +74,8 @@ def _route_filter(first_table: int) -> list[tuple[int, int, int, int]]:
     """Write the socket filter as classic BPF: (code, jump if true, jump if false, constant).
 
     Offsets are those of struct nlmsghdr (16 bytes, type at 4) and struct rtmsg after it (prefix length of
-    the destination at 1, table at 4) in linux/netlink.h and linux/rtnetlink.h. BPF loads in network
-    order, netlink writes in the machine's.
+    the destination at 1, table at 4, protocol at 5) in linux/netlink.h and linux/rtnetlink.h. BPF loads in
+    network order, netlink writes in the machine's.
     """
     load_half, load_byte, equal, at_least, answer = 0x28, 0x30, 0x15, 0x35, 0x06
     keep, drop = 0xFFFFFFFF, 0
@@ -84,9 +86,11 @@ def _route_filter(first_table: int) -> list[tuple[int, int, int, int]]:
     return [
         (load_half, 0, 0, 4),
         (equal, 1, 0, socket.htons(_RTM_NEWROUTE)),
-        (equal, 0, 5, socket.htons(_RTM_DELROUTE)),
+        (equal, 0, 7, socket.htons(_RTM_DELROUTE)),
         (load_byte, 0, 0, 16 + 1),
-        (equal, 3, 0, 0),
+        (equal, 5, 0, 0),
+        (load_byte, 0, 0, 16 + 5),
+        (equal, 3, 0, PROTOCOL),
         (load_byte, 0, 0, 16 + 4),
         (at_least, 0, 2, ours.start),
         (at_least, 1, 0, ours.stop),

@@ -57,12 +57,19 @@ class Report:
     """Options that the server pushed, a text each."""
 
 
+class AttemptFailed(Exception):  # noqa: N818 - it says what happened, as the log does
+    """An attempt cannot begin, as where the server's name cannot be looked up; the text says why.
+
+    The next one comes after the back-off.
+    """
+
+
 class Client(Protocol):
     """One VPN program."""
 
     name: ClassVar[str]
     """The program, as `VPN_CLIENT` names it."""
-    makes_tunnel: ClassVar[bool]
+    makes_tunnel: bool
     """False where somebody else makes the tunnel: one that is there before the start counts, waiting for one
     has no end, and what it does to the main table is none of our business."""
     device: str | None
@@ -75,7 +82,8 @@ class Client(Protocol):
     async def open(self, report: Callable[[Report], None]) -> Launch:
         """Make ready for one attempt: secrets are read anew, channels listen before the process starts.
 
-        `report` is called in the event loop with each change.
+        `report` is called in the event loop with each change. Raises AttemptFailed, and BadSettings where a
+        secret's file is gone or wrong.
         """
 
     async def mends_itself(self) -> bool:

@@ -24,7 +24,7 @@ class OpenVPN:
     """
 
     name: ClassVar[str] = "openvpn"
-    makes_tunnel: ClassVar[bool] = True
+    makes_tunnel: bool = True
     device: str | None = "/dev/net/tun"
 
     def __init__(

@@ -13,40 +13,51 @@ from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
 from tests.kernel.conftest import LIMIT_SECONDS, Container
 
+CONNECTED = Report(connected=True)
+
 
 class Scripted:
-    """A client that is a shell script and says that it is connected."""
+    """A client that is a shell script, none where it is empty, and reports one thing at its start."""
 
     name: ClassVar[str] = "scripted"
-    makes_tunnel: ClassVar[bool] = True
     device: str | None = None
     title = "a script"
     notes: tuple[str, ...] = ()
 
-    def __init__(self, script: str) -> None:
+    def __init__(self, script: str, report: Report, *, makes_tunnel: bool) -> None:
+        self.makes_tunnel = makes_tunnel
         self._script = script
+        self._report = report
 
     async def open(self, report: Callable[[Report], None]) -> Launch:
         """Report at once: what the tests wait for is the tunnel."""
-        report(Report(connected=True))
-        return Launch(("sh", "-c", self._script))
+        report(self._report)
+        return Launch(("sh", "-c", self._script) if self._script else ())
 
     async def mends_itself(self) -> bool:
-        """Never."""
-        return False
+        """Only who makes no tunnel waits for the next."""
+        return not self.makes_tunnel
 
     async def close(self) -> None:
         """Nothing was taken."""
 
 
 @contextlib.asynccontextmanager
-async def supervised(settings: Settings, script: str, run_dir: Path) -> AsyncIterator[Supervisor]:
+async def supervised(
+    settings: Settings,
+    script: str,
+    run_dir: Path,
+    report: Report = CONNECTED,
+    *,
+    makes_tunnel: bool = True,
+) -> AsyncIterator[Supervisor]:
     """Run a supervisor over the script in this namespace, as `run` wires it."""
     async with Rtnl() as rtnl:
         reconciler = Reconciler(rtnl, settings)
-        supervisor = Supervisor(Scripted(script), reconciler, settings, run_dir)
+        client = Scripted(script, report, makes_tunnel=makes_tunnel)
+        supervisor = Supervisor(client, reconciler, settings, run_dir)
         reconciler.on_pass = supervisor.kernel_changed
-        await reconciler.begin()
+        await reconciler.begin(remember_main=makes_tunnel)
         running = asyncio.create_task(supervisor.run())
         keeping = asyncio.create_task(reconciler.keep())
         try:

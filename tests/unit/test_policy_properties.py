@@ -55,8 +55,8 @@ strange_rules = st.builds(
 )
 wanted = st.builds(
     Wanted,
-    st.lists(our_routes(), max_size=5, unique_by=place).map(tuple),
-    st.lists(our_rules, max_size=4, unique=True).map(tuple),
+    routes=st.lists(our_routes(), max_size=5, unique_by=place).map(tuple),
+    rules=st.lists(our_rules, max_size=4, unique=True).map(tuple),
 )
 snapshots = st.builds(
     lambda ours, theirs, rules, their_rules: Snapshot(
@@ -86,6 +86,7 @@ class Model:
     def apply(self, change: Change) -> None:
         """Do what the kernel does; AssertionError where it would refuse."""
         item = change.item
+        assert isinstance(item, Rule | Route)
         assert item.protocol == PROTOCOL
         held: list[Route] | list[Rule] = self.rules if isinstance(item, Rule) else self.routes
         if change.verb == "del":
@@ -139,6 +140,7 @@ def test_strangers_are_never_touched(want: Wanted, seen: Snapshot) -> None:
     for change in changes(want, seen):
         model.apply(change)
         if change.verb != "add":
+            assert isinstance(change.item, Rule | Route)
             assert change.item.protocol == PROTOCOL
     assert whose(model.snapshot, STRANGER) == whose(seen, STRANGER)
 
