@@ -61,6 +61,8 @@ def identity(name: str) -> Identity:
 class OpenVPNServer:
     """An OpenVPN 2.6 server in a namespace, between `start` and `stop`, `kill` or the lab's end."""
 
+    tunnel = "tun0"
+
     def __init__(
         self,
         host: Namespace,
@@ -155,6 +157,11 @@ class OpenVPNServer:
             *more,
         ]
         return "\n".join(lines) + "\n" + identity("client").inline()
+
+    def settings(self, directory: Path) -> dict[str, str]:
+        """Write the client's configuration; return the settings that a sidecar needs."""
+        config = self.write_client_config(directory / "client.ovpn")
+        return {"VPN_CONFIG": str(config)}
 
     def write_client_config(self, file: Path, *more: str) -> Path:
         """Write `client_config` to a file that only its owner reads, and return it."""

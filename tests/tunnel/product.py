@@ -17,6 +17,7 @@ from tests.lab.processes import LoggedProcess
 from tests.lab.sidecar import Sidecar
 from tests.lab.topology import Lab
 from tests.lab.traffic import EchoResult, MillisecondEcho, reaches, serve
+from tests.lab.vpn_server import VPNServer
 
 TUNNEL = "tun0"
 TABLE, PRIORITY, PROTOCOL = 7100, 90, "83"
@@ -32,25 +33,21 @@ _MARK = "192.0.2.0/24"
 does not wake the product."""
 
 
-class Product:
-    """One sidecar to be, with a service beside it and a server to connect to."""
+class AnyProduct:
+    """One sidecar to be, with a service beside it and a server of any kind to connect to."""
 
-    def __init__(self, lab: Lab, directory: Path, **server: Any) -> None:
-        """Start the service and a server with the keywords of `OpenVPNServer`."""
+    def __init__(self, lab: Lab, directory: Path, vpn: VPNServer) -> None:
+        """Start the service and the server, which is described already."""
         self.lab = lab
         self.directory = directory
         self.host = lab.sidecar
-        ipv6 = len(lab.families) > 1
-        described = {"push": PUSH if ipv6 else (PUSH_VPN,), "ipv6": ipv6, **server}
-        self.server = OpenVPNServer(lab.vpn_server, directory / "server", **described)
-        self.server.start()
-        self.config = directory / "client.ovpn"
-        self.server.write_client_config(self.config)
+        self.vpn = vpn.start()
+        self.settings = vpn.settings(directory)
         serve(lab.sidecar)
 
     def sidecar(self, environment: dict[str, str] | None = None, **options: Any) -> Sidecar:
-        """Describe the program with this environment beside VPN_CONFIG; the caller starts it."""
-        given = {"VPN_CONFIG": str(self.config), **(environment or {})}
+        """Describe the program with this environment beside the client's own; the caller starts it."""
+        given = {**self.settings, **(environment or {})}
         return Sidecar(self.host, self.directory / "container", given, **options)
 
     def start(self, **environment: str) -> Sidecar:
@@ -59,7 +56,7 @@ class Product:
 
     def tunnel_address(self, family: Family = V4) -> str:
         """Return the address that the server gave to the client."""
-        return self.host.addresses(TUNNEL, family.option)[0]
+        return self.host.addresses(self.vpn.tunnel, family.option)[0]
 
     def unreached(self, family: Family = V4) -> dict[str, str | None]:
         """Return who is not answered, and what happened instead: the laptop and the VPN's hosts are asked."""
@@ -73,6 +70,18 @@ class Product:
             "twin with the laptop's address": reaches(lab.twin, address, SERVICE_PORT, source=family.laptop),
         }
         return {who: why for who, why in asked.items() if why}
+
+
+class Product(AnyProduct):
+    """The same beside a server of OpenVPN."""
+
+    def __init__(self, lab: Lab, directory: Path, **server: Any) -> None:
+        """Start the service and a server with the keywords of `OpenVPNServer`."""
+        ipv6 = len(lab.families) > 1
+        described = {"push": PUSH if ipv6 else (PUSH_VPN,), "ipv6": ipv6, **server}
+        self.server = OpenVPNServer(lab.vpn_server, directory / "server", **described)
+        super().__init__(lab, directory, self.server)
+        self.config = directory / "client.ovpn"
 
 
 @dataclass(frozen=True, slots=True)
