@@ -4,7 +4,7 @@ import json
 import re
 import time
 
-from entrypoint import __version__
+from entrypoint import __version__, machine
 from entrypoint.detect import why_none
 from entrypoint.faults import BadSettings
 from entrypoint.reconcile import Reconciler
@@ -24,6 +24,9 @@ async def plan(settings: Settings) -> str:
     """
     async with Rtnl() as rtnl:
         steps, view = await Reconciler(rtnl, settings).plan()
+    if machine.one_runs():
+        # What its client's tunnel brought is known to it alone.
+        steps = [step for step in steps if not step.takes_from_tunnel]
     if why := why_none(view.snapshot, view.networks):
         raise BadSettings(*why.splitlines())
     notes = [

@@ -62,6 +62,12 @@ def alone() -> Iterator[None]:
         yield
 
 
+def one_runs() -> bool:
+    """Tell whether one of us runs in this network namespace (proc(5): /proc/net/unix)."""
+    name = ALONE.replace("\0", "@")
+    return any(line.split()[-1] == name for line in Path("/proc/net/unix").read_text().splitlines())
+
+
 def has_ipv6() -> bool:
     """Tell whether a new link of this namespace can have an IPv6 address."""
     if not Path("/proc/net/if_inet6").exists():

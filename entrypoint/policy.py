@@ -45,6 +45,13 @@ class Change:
         """Whether it makes a default route that was not there."""
         return self.verb == "add" and isinstance(self.item, Route) and self.item.is_default
 
+    @property
+    def takes_from_tunnel(self) -> bool:
+        """Whether it deletes what a client's tunnel brought: a route into it, a rule beside it."""
+        if isinstance(self.item, Rule):
+            return self.verb == "del" and self.item.destination is not None
+        return self.verb == "del" and isinstance(self.item, Route) and self.item.table == MAIN_TABLE
+
     def __str__(self) -> str:
         match self.item:
             case LinkState():

@@ -47,6 +47,7 @@ def test_both_ways_without_a_gap_and_nothing_left(lab: Lab, any_product: AnyProd
     with echoes(lab):
         sidecar = any_product.start()
         assert any_product.unreached(V4) == any_product.unreached(V6) == {}
+        assert "# nothing to change" in sidecar.run("plan")[1]
         assert sidecar.terminate() == 0
     assert Kernel.of(lab.sidecar) == before
 
