@@ -28,7 +28,8 @@ class Session:
         """
         if told != self._told:
             age = min(max(wall - told, 0.0), now - self._looked)
-            self._told, self._born, self._asked = told, now - age, None
+            # A peer that is called anew begins at 0.
+            self._told, self._born, self._asked = told, now - age if told else None, None
         self._looked = now
 
     def asked(self, now: float) -> None:

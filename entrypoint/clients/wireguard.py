@@ -5,6 +5,7 @@ answers, so names can be looked up until then.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -151,7 +152,8 @@ class WireGuard:
         living, self._living = self._living, None
         if living:
             living.cancel()
-            await asyncio.wait([living])
+            with contextlib.suppress(asyncio.CancelledError):
+                await living
         if self._made:
             self._made = False
             await wg_tools.delete_link(self.link)
@@ -171,18 +173,22 @@ class WireGuard:
 
     async def _live(self, lines: list[_Line]) -> None:
         """Configure the link and follow its handshakes, until cancelled."""
-        try:
-            if not self._kernel:
-                await wg_tools.listens(self.link)
-            called = {line.peer.public_key: line.called_at for line in lines if line.called_at}
-            await wg_tools.configure(self.link, wg_config.setconf(self._config, MARK, called))
-            mtu = self._config.mtu or await self._mtu(lines)
-            self._tell(Report(setup=TunnelSetup(link=self.link, mtu=mtu)), lines, ())
-            await self._follow(lines)
-        except wg_tools.ToolError as error:
-            self._report(replace(self._told or Report(), connected=False, failure=str(error)))
+        while True:
+            try:
+                if not self._kernel:
+                    await wg_tools.listens(self.link)
+                called = {line.peer.public_key: line.called_at for line in lines if line.called_at}
+                await wg_tools.configure(self.link, wg_config.setconf(self._config, MARK, called))
+                mtu = self._config.mtu or await self._mtu(lines)
+                self._tell(Report(setup=TunnelSetup(link=self.link, mtu=mtu)), lines, ())
+                await self._follow(lines)
+            except wg_tools.ToolError as error:
+                # Where the link is gone for good, the supervisor ends us.
+                self._report(replace(self._told or Report(), connected=False, detail=str(error)))
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _follow(self, lines: list[_Line]) -> None:
+        """Look at the handshakes as often as something may have changed; raises ToolError."""
         pause = FIRST_LOOK_SECONDS
         while True:
             await asyncio.sleep(pause)
@@ -208,6 +214,10 @@ class WireGuard:
 
     async def _call_again(self, silent: Collection[_Line], now: float, patience: float) -> None:
         """Turn to the next address of who has been silent for `patience` seconds."""
+        for line in silent:
+            # Where nothing keeps the tunnel awake, nothing begins a handshake.
+            if line.at and not line.peer.keepalive:
+                await wg_tools.ask(self.link, line.peer)
         due = [line for line in silent if line.peer.endpoint and now - line.called >= patience]
         for problem in await self._look_up([line for line in due if not line.untried]):
             log.info("%s: %s", self.name, problem)
@@ -266,5 +276,7 @@ class WireGuard:
             search=self._config.search,
         )
         if new != self._told:
+            if held and silent:
+                log.warning("%s: %s", self.name, detail)
             self._told = new
             self._report(new)

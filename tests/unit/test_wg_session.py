@@ -44,6 +44,13 @@ def test_an_answer_begins_three_minutes_anew() -> None:
     assert session.until() == pytest.approx(183 + REJECT_AFTER_SECONDS)
 
 
+def test_a_peer_that_is_called_anew_is_not_there_yet() -> None:
+    """WireGuard forgets the old handshake as the peer is made anew."""
+    session = looked(Session(0.0), WALL + 1, 2.0)
+    looked(session, 0, 3.0)
+    assert not session.held(3.0)
+
+
 @given(st.integers(0, 2**40), st.floats(0, 2**40), st.floats(0, 1e6), st.floats(0, 1e6))
 def test_a_clock_that_jumps_ages_nobody(told: int, wall: float, began: float, later: float) -> None:
     """A handshake is at most as old as the time since the look before, and never of the future."""
