@@ -54,7 +54,8 @@ class Tree:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
-            env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
+            env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+            | dict(launch.environment),
             limit=LINE_MAX_BYTES,
         )
         tree = cls(process, on_line)

@@ -77,6 +77,7 @@ class Settings:
         only=(
             "auto",
             "openvpn",
+            "wireguard",
         ),
     )
     vpn_config: Path | None = _setting(

@@ -5,6 +5,8 @@ from pathlib import Path
 from entrypoint.clients import config_file
 from entrypoint.clients.base import Client
 from entrypoint.clients.openvpn import OpenVPN
+from entrypoint.clients.wg_tools import kernel_has_wireguard
+from entrypoint.clients.wireguard import WireGuard
 from entrypoint.faults import BadSettings
 from entrypoint.files import why_forbidden
 from entrypoint.settings import CONFIG_FOLDER, Settings
@@ -16,10 +18,18 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
     `ipv6` says whether this network namespace has IPv6.
     """
     config = settings.vpn_config or _only_config()
-    if settings.vpn_client == "auto" and _is_wireguard(config):
-        raise BadSettings(
-            f"cannot use VPN_CONFIG={config}: it is a WireGuard configuration, which is not built yet; "
-            "take an OpenVPN one"
+    if settings.vpn_client == "wireguard" or (settings.vpn_client == "auto" and _is_wireguard(config)):
+        unused = {
+            "VPN_USERNAME": settings.vpn_username,
+            "VPN_PASSWORD": settings.vpn_password,
+            "VPN_ARGS": settings.vpn_args,
+        }
+        return WireGuard(
+            config,
+            interface=settings.vpn_interface,
+            unused=[name for name, value in unused.items() if value],
+            ipv6=ipv6,
+            kernel=kernel_has_wireguard,
         )
     return OpenVPN(
         config,

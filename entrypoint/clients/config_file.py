@@ -1,4 +1,4 @@
-"""Reads a client's configuration, and says why it cannot be read."""
+"""Reads a client's configuration, and says why it cannot be read or is no text."""
 
 import stat
 from pathlib import Path
@@ -24,3 +24,17 @@ def read(config: Path) -> bytes:
         raise ValueError(why_forbidden(config)) from None
     except OSError as error:
         raise ValueError(f"it cannot be read: {error.strerror}") from None
+
+
+def decode(data: bytes) -> str:
+    """Turn the file into text; raises ValueError with what is wrong and what to do."""
+    if not data.strip():
+        raise ValueError("it is empty; put the configuration of your VPN there")
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES} bytes; name the configuration of your VPN")
+    if b"\0" in data:
+        raise ValueError("it is not a text, it has NUL bytes; name the configuration of your VPN")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not a text in UTF-8, see byte {error.start}; save it as UTF-8") from None

@@ -53,7 +53,7 @@ class OpenVPN:
         )
         checked = None
         try:
-            checked, found = ovpn_config.check(ovpn_config.decode(config_file.read(config)), args, wishes)
+            checked, found = ovpn_config.check(config_file.decode(config_file.read(config)), args, wishes)
         except ValueError as error:
             found = [str(error)]
         faults += [f"cannot use VPN_CONFIG={config}: {fault}" for fault in found]

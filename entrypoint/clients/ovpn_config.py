@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from entrypoint.clients.config_file import MAX_BYTES
 from entrypoint.clients.ovpn_text import Directive, arguments, directives
 
 SCRIPTS_WISH = 'VPN_ARGS="--script-security 2"'
@@ -100,20 +99,6 @@ class Checked:
     """What was left out and why, a text each."""
     device_type: str
     """tun or tap."""
-
-
-def decode(data: bytes) -> str:
-    """Turn the file into text; raises ValueError with what is wrong and what to do."""
-    if not data.strip():
-        raise ValueError("it is empty; put the configuration of your VPN there")
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"it is larger than {MAX_BYTES} bytes; name an OpenVPN configuration")
-    if b"\0" in data:
-        raise ValueError("it is not a text, it has NUL bytes; name an OpenVPN configuration")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"it is not a text in UTF-8, see byte {error.start}; save it as UTF-8") from None
 
 
 def scripts_wished(args: Sequence[str]) -> bool:

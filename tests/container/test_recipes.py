@@ -7,8 +7,9 @@ import pytest
 
 from tests.container.stack import GREETING, Stack, recipe
 from tests.lab.addresses import V4
-from tests.lab.docker import DockerLab, fetch
+from tests.lab.docker import TUNNEL, DockerLab, fetch
 from tests.lab.openvpn_server import OpenVPNServer
+from tests.lab.wireguard_server import WireGuardServer
 
 
 @pytest.fixture
@@ -17,12 +18,12 @@ def stack(lab: DockerLab, tmp_path: Path) -> Stack:
     return Stack(lab, tmp_path / "stack")
 
 
-def answers_both_ways(lab: DockerLab, stack: Stack) -> bool:
+def answers_both_ways(lab: DockerLab, stack: Stack, tunnel: str = TUNNEL) -> bool:
     """Tell whether LAN and VPN get the example's greeting from a stack that is up."""
     vpn = stack.container("vpn")
     assert "(healthy)" in vpn.shown_status
     assert fetch(lab.laptop, V4.server_a) == GREETING
-    assert fetch(lab.server_b, vpn.tunnel_address()) == GREETING
+    assert fetch(lab.server_b, vpn.tunnel_address(tunnel)) == GREETING
     return True
 
 
@@ -34,3 +35,18 @@ def test_openvpn(lab: DockerLab, stack: Stack, make_server: Callable[..., OpenVP
     (stack.directory / "vpn_password.txt").write_text("correct horse 7f3a\n")
     stack.up()
     assert answers_both_ways(lab, stack)
+
+
+def test_wireguard(lab: DockerLab, stack: Stack, tmp_path: Path) -> None:
+    """A provider's file alone, with a read-only root and NET_ADMIN; no sysctl can be written there."""
+    server = WireGuardServer(lab.vpn_server, tmp_path / "server").start()
+    try:
+        server.write_client_config(stack.directory / "vpn/wg-office.conf")
+        stack.up()
+        assert answers_both_ways(lab, stack, "wg-office")
+        sysctl = stack.container("vpn").execute(
+            "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward", check=False
+        )
+        assert sysctl.returncode != 0
+    finally:
+        server.kill()

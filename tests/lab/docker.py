@@ -144,9 +144,9 @@ class Container:
         text = self.execute("ip", "-json", *argv).stdout
         return [entry for entry in json.loads(text or "[]") if entry]
 
-    def tunnel_address(self) -> str:
-        """Return the IPv4 address of its tunnel."""
-        (link,) = self.ip_json("-4", "address", "show", "dev", TUNNEL)
+    def tunnel_address(self, tunnel: str = TUNNEL) -> str:
+        """Return the IPv4 address of its tunnel, a link of this name."""
+        (link,) = self.ip_json("-4", "address", "show", "dev", tunnel)
         return str(link["addr_info"][0]["local"])
 
     def wait_for_line(self, pattern: str, timeout: float = 20.0) -> str:

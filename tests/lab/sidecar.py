@@ -17,11 +17,12 @@ from tests.lab.waiting import until
 HEALTH = ("127.0.0.1", 9797)
 """Where the health endpoint listens by default."""
 
-# A container has a /run, a /tmp and a resolv.conf of its own, and only the devices it was given. What
-# stands in "$0" outlives the process, as a container's files do.
+# A container has a /run, a /tmp, a hosts file and a resolv.conf of its own, and only the devices it was
+# given. What stands in "$0" outlives the process, as a container's files do.
 _MOUNTS = """
 set -e
 mount --bind "$0/resolv.conf" /etc/resolv.conf
+mount --bind "$0/hosts" /etc/hosts
 mount --bind "$0/run" /run
 """
 _NO_DEVICE = 'mount --bind "$0/dev-net" /dev/net\n'
@@ -83,6 +84,12 @@ class Sidecar:
         program = (sys.executable, "-u", "-m", "entrypoint", *(argv or ("run",)))
         self._process = self._spawn(program, "sidecar")
         return self
+
+    def knows(self, name: str, *addresses: str) -> None:
+        """Have a name stand for these addresses, from now on and in its hosts file alone."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        # In place: the file is mounted.
+        (self.directory / "hosts").write_text("".join(f"{address} {name}\n" for address in addresses))
 
     def run(self, *argv: str, timeout: float = 20.0) -> tuple[int, str]:
         """Run a command such as `plan` beside it, to its end; return exit status and output."""
@@ -184,7 +191,8 @@ class Sidecar:
         """Start a program as in the container: its mounts, capabilities and environment."""
         for part in ("run", "dev-net", "root", "vpn"):
             (self.directory / part).mkdir(parents=True, exist_ok=True)
-        (self.directory / "resolv.conf").touch()
+        for file in ("resolv.conf", "hosts"):
+            (self.directory / file).touch()
         mounts = _MOUNTS + ("" if self.tun_device else _NO_DEVICE)
         mounts += _VPN_FOLDER if self.vpn_folder else 'exec "$@"'
         limits = []

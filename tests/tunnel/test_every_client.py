@@ -12,6 +12,7 @@ from tests.lab.topology import Lab
 from tests.lab.traffic import reaches
 from tests.lab.vpn_server import VPNServer
 from tests.lab.waiting import until
+from tests.lab.wireguard_server import WireGuardServer
 from tests.tunnel.product import AnyProduct, Kernel, echoes, kill
 
 Describe = Callable[[Lab, Path], VPNServer]
@@ -28,11 +29,19 @@ def openvpn(lab: Lab, directory: Path, protocol: str) -> VPNServer:
     )
 
 
+def wireguard(lab: Lab, directory: Path) -> VPNServer:
+    """Describe a server of WireGuard."""
+    return WireGuardServer(lab.vpn_server, directory / "server")
+
+
 VPNS: dict[str, Describe] = {
     "openvpn": partial(openvpn, protocol="udp"),
     "openvpn-tcp": partial(openvpn, protocol="tcp"),
+    "wireguard": wireguard,
 }
 """Each pushes what covers the LAN, in both families."""
+TELL = [kind for kind in VPNS if kind != "wireguard"]
+"""Whose client knows within seconds that its server is gone; test_wireguard.py waits for the other."""
 
 
 @pytest.fixture(params=list(VPNS.values()), ids=list(VPNS))
@@ -52,6 +61,7 @@ def test_both_ways_without_a_gap_and_nothing_left(lab: Lab, any_product: AnyProd
     assert Kernel.of(lab.sidecar) == before
 
 
+@pytest.mark.parametrize("any_product", [VPNS[kind] for kind in TELL], ids=TELL, indirect=True)
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_server_that_is_gone_and_back(lab: Lab, any_product: AnyProduct, end: str) -> None:
     """One that says farewell, and one that falls silent: told, and both ways again without a lost echo."""

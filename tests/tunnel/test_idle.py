@@ -3,8 +3,12 @@
 import time
 from pathlib import Path
 
+import pytest
+
+from tests.lab.topology import Lab
 from tests.lab.waiting import until
-from tests.tunnel.product import Product, kernel_events
+from tests.lab.wireguard_server import WireGuardServer
+from tests.tunnel.product import AnyProduct, Product, kernel_events
 
 IDLE_SECONDS = 5.0
 CPU_MAX_SECONDS = 0.02
@@ -17,11 +21,19 @@ def cpu_seconds(pid: int) -> float:
     )
 
 
-def test_idle_means_idle(product: Product) -> None:
+@pytest.fixture(params=["openvpn", "wireguard"])
+def quiet(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> AnyProduct:
+    """Give the product beside a server that sends nothing by itself."""
+    if request.param == "wireguard":
+        return AnyProduct(lab, tmp_path, WireGuardServer(lab.vpn_server, tmp_path / "server"))
+    return Product(lab, tmp_path)
+
+
+def test_idle_means_idle(quiet: AnyProduct) -> None:
     """Five seconds with the tunnel up: no CPU to speak of, no line, no event of the kernel."""
-    sidecar = product.start()
+    sidecar = quiet.start()
     sidecar.wait_for_line("test replies the right way")
-    with kernel_events(product.host) as events:
+    with kernel_events(quiet.host) as events:
         lines = len(sidecar.lines)
         before = cpu_seconds(sidecar.process.pid)
         time.sleep(IDLE_SECONDS)  # that nothing happens can only be seen by waiting

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from entrypoint.clients.base import Launch
-from entrypoint.clients.config_file import MAX_BYTES
+from entrypoint.clients.config_file import MAX_BYTES, decode
 from entrypoint.clients.openvpn import OpenVPN
-from entrypoint.clients.ovpn_config import Checked, Wishes, check, decode, scripts_wished
+from entrypoint.clients.ovpn_config import Checked, Wishes, check, scripts_wished
 from entrypoint.clients.ovpn_text import LINE_MAX_BYTES, directives, split
 from entrypoint.faults import BadSettings
 from tests.unit.openvpn_maker import make_openvpn
