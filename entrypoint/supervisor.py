@@ -14,7 +14,7 @@ from entrypoint.faults import BadSettings
 from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
 from entrypoint.network import IPAddress, IPInterface, Link
 from entrypoint.policy import Before, Brought
-from entrypoint.processes import Tree, end_tree
+from entrypoint.processes import Tree, end_left_behind
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 
@@ -81,9 +81,8 @@ class Supervisor:
         """End the client of a killed run; returns what that run noted of the main table."""
         left = leftovers.find(self._run_dir)
         self.servers |= left.servers
-        if left.client:
-            log.info("ending process %d, the client of an earlier run that was killed", left.client)
-            await end_tree(left.client)
+        if ended := await end_left_behind():
+            log.info("ended %d processes of an earlier run that was killed", ended)
         return left.before
 
     async def run(self) -> None:
@@ -144,6 +143,7 @@ class Supervisor:
 
     async def _start(self) -> None:
         launch = await self.client.open(self._take_report)
+        self.servers |= set(self.report.pinned)
         if self.report.pinned:
             # The way to the server stands before the first packet to it.
             await self._reconciler.reconcile()
@@ -226,8 +226,7 @@ class Supervisor:
 
     def _note(self) -> None:
         try:
-            pid = self.tree.pid if self.tree else None
-            leftovers.note(self._run_dir, pid, self.servers, self._reconciler.before)
+            leftovers.note(self._run_dir, self.servers, self._reconciler.before)
         except OSError as error:
             # Needed only should we be killed; a full disk must not cost the tunnel.
             log.warning("cannot note the client in %s: %s", self._run_dir, error.strerror)

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 from entrypoint.lifecycle import State
-from entrypoint.processes import KILL_TIMEOUT_SECONDS, TERM_TIMEOUT_SECONDS
+from entrypoint.members import KILL_TIMEOUT_SECONDS
+from entrypoint.processes import TERM_TIMEOUT_SECONDS
 from entrypoint.settings import load
 from tests.kernel.conftest import LIMIT_SECONDS, Container
 from tests.kernel.scripted import comes, inside, supervised, tunnel_lines
