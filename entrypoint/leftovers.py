@@ -1,6 +1,6 @@
 """What a run notes of itself, for the next one should it be killed.
 
-The kernel tells rules and routes, and processes bear their mark; this small file of the network namespace tells
+The kernel tells rules and routes, processes bear their mark; this small file of the network namespace tells
 the rest: the client's servers, and what the main table was before it.
 """
 

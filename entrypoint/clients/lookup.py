@@ -1,0 +1,61 @@
+"""Looks up the addresses of a name without ever holding the event loop, or its end, up."""
+
+import asyncio
+import socket
+import threading
+from ipaddress import ip_address
+
+from entrypoint.clients.base import AttemptFailed
+from entrypoint.network import IPAddress
+
+LIMIT_SECONDS = 8.0
+"""A resolver that lost the first packet is asked again after 5 s (resolv.conf(5))."""
+
+
+async def addresses_of(host: str, limit_seconds: float = LIMIT_SECONDS) -> tuple[IPAddress, ...]:
+    """Return every address of a name, or the address that it is; raises AttemptFailed saying why none."""
+    try:
+        async with asyncio.timeout(limit_seconds):
+            found = await _in_a_thread(host)
+    except TimeoutError:
+        raise AttemptFailed(
+            f"the server's name {host} cannot be looked up: no answer within {limit_seconds:g} s; "
+            "check the container's DNS"
+        ) from None
+    except OSError as error:
+        raise AttemptFailed(
+            f"the server's name {host} cannot be looked up: {error.strerror}; "
+            "check the name and the container's DNS"
+        ) from None
+    return tuple(dict.fromkeys(found))
+
+
+async def _in_a_thread(host: str) -> list[IPAddress]:
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[IPAddress]] = loop.create_future()
+
+    def settle(result: list[IPAddress] | OSError) -> None:
+        if answer.done():
+            return
+        if isinstance(result, OSError):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
+
+    def look() -> None:
+        result: list[IPAddress] | OSError
+        try:
+            told = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            # A link-local address comes with its link, which no rule can hold.
+            result = [ip_address(str(address[0]).partition("%")[0]) for *_, address in told]
+        except UnicodeError:
+            result = OSError(0, "it is no name that DNS can hold")
+        except OSError as error:
+            result = error
+        # The loop may have been closed since: nobody waits any more.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, result)
+
+    # No executor's thread: the loop's end would wait for it, however long the resolver is silent.
+    threading.Thread(target=look, name=f"look up {host}", daemon=True).start()
+    return await answer
