@@ -56,6 +56,8 @@ class Supervisor:
         """Every server address that the client told, and those of a killed run."""
         self._foreign: frozenset[int] = frozenset()
         """Tunnel links that were there before the client, by index."""
+        self._chosen_from: list[str] = []
+        """Names of the tunnels that were seen last."""
         self._failures = 0
         self._under_way = False
         """Whether an attempt has begun whose client needs no process."""
@@ -242,12 +244,24 @@ class Supervisor:
 
     def _find_tunnel(self) -> tuple[Link, tuple[IPInterface, ...]] | None:
         name = self._settings.vpn_interface or self.report.interface
-        for link, addresses in tunnels(self._reconciler.view.snapshot):
-            if link.name == name if name else link.index not in self._foreign:
-                # One that lost an address of the client's serves a part of it at most.
-                whole = {interface.ip for interface in addresses} >= set(self.report.addresses)
-                return (link, addresses) if whole else None
+        found = [
+            (link, addresses)
+            for link, addresses in tunnels(self._reconciler.view.snapshot)
+            if (link.name == name if name else link.index not in self._foreign)
+        ]
+        self._tell_choice([link.name for link, _ in found])
+        for link, addresses in found:
+            # One that lost an address of the client's serves a part of it at most.
+            whole = {interface.ip for interface in addresses} >= set(self.report.addresses)
+            return (link, addresses) if whole else None
         return None
+
+    def _tell_choice(self, names: list[str]) -> None:
+        """Say once which of several tunnels is taken."""
+        if len(names) > 1 and names != self._chosen_from:
+            told = "saw several tunnels, %s: health follows %s; set VPN_INTERFACE to name another"
+            log.warning(told, " and ".join(names), names[0])
+        self._chosen_from = names
 
     def _enter(self, state: State) -> None:
         # A stop is begun at any moment and goes before what the client is doing meanwhile.

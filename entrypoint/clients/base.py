@@ -35,7 +35,9 @@ class Report:
     """What a client says of itself, whole at each change."""
 
     connected: bool = False
-    """True while the client holds its session with the server."""
+    """True while the client holds its session with the server, as far as it can be known."""
+    stands: str = "holds its session"
+    """What `connected` means, in words that follow the client's name."""
     detail: str = ""
     """Where the client stands, in its own words."""
     failure: str | None = None

@@ -70,7 +70,7 @@ class Command:
         """Look the servers up, so that they are kept on the gateway."""
         found = await asyncio.gather(*(addresses_of(name) for name in self._servers))
         pinned = tuple(dict.fromkeys(address for addresses in found for address in addresses))
-        report(Report(connected=True, pinned=pinned))
+        report(Report(connected=True, stands="was started, and tells nothing of its session", pinned=pinned))
         return self._launch
 
     async def mends_itself(self) -> bool:

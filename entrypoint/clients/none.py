@@ -17,7 +17,7 @@ class NoClient:
 
     async def open(self, report: Callable[[Report], None]) -> Launch:
         """Say that nothing but the tunnel is waited for."""
-        report(Report(connected=True, detail="it is somebody else's"))
+        report(Report(connected=True, stands="of ours is needed: somebody else makes the tunnel"))
         return Launch()
 
     async def mends_itself(self) -> bool:
