@@ -4,12 +4,27 @@ from pathlib import Path
 
 from entrypoint.clients import config_file
 from entrypoint.clients.base import Client
+from entrypoint.clients.command import Command
+from entrypoint.clients.none import NoClient
 from entrypoint.clients.openvpn import OpenVPN
 from entrypoint.clients.wg_tools import kernel_has_wireguard
 from entrypoint.clients.wireguard import WireGuard
 from entrypoint.faults import BadSettings
 from entrypoint.files import why_forbidden
-from entrypoint.settings import CONFIG_FOLDER, Settings
+from entrypoint.settings import CONFIG_FOLDER, TABLE, Settings
+
+_USED_BY = {
+    "VPN_CONFIG": ("openvpn", "wireguard"),
+    "VPN_SERVER": ("openconnect", "command"),
+    "VPN_PROTOCOL": ("openconnect",),
+    "VPN_USERNAME": ("openvpn", "openconnect"),
+    "VPN_PASSWORD": ("openvpn", "openconnect"),
+    "VPN_TOTP_SECRET": ("openvpn", "openconnect"),
+    "VPN_ARGS": ("openvpn", "openconnect", "command"),
+    "VPN_COMMAND": ("command",),
+    "VPN_STOP_COMMAND": ("command",),
+}
+"""Settings that not every client uses; the others refuse them, rather than ignore what somebody relies on."""
 
 
 def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
@@ -17,17 +32,46 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
 
     `ipv6` says whether this network namespace has IPv6.
     """
+    faults: list[str] = []
+    client = None
+    try:
+        client = _make(settings, run_dir, ipv6=ipv6)
+    except BadSettings as fault:
+        faults += fault.texts
+    name = client.name if client else settings.vpn_client
+    faults += [
+        f"cannot use {setting}: VPN_CLIENT={name} has no use for it; "
+        f"leave it out, or set VPN_CLIENT={' or '.join(users)}"
+        for setting, users in _USED_BY.items()
+        # Where no configuration is found, a command explains what was meant.
+        if name not in users and (name != "auto" or users == ("command",)) and _is_set(settings, setting)
+    ]
+    if faults or client is None:
+        raise BadSettings(*faults)
+    return client
+
+
+def _is_set(settings: Settings, name: str) -> bool:
+    (row,) = (row for row in TABLE if row.name == name)
+    value = getattr(settings, name.lower())
+    return value is not None and value != row.parser(row.default)
+
+
+def _make(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
+    if settings.vpn_client == "none":
+        return NoClient()
+    if settings.vpn_client == "command":
+        return Command(
+            settings.vpn_command,
+            settings.vpn_stop_command,
+            args=settings.vpn_args or (),
+            servers=settings.vpn_server,
+        )
     config = settings.vpn_config or _only_config()
     if settings.vpn_client == "wireguard" or (settings.vpn_client == "auto" and _is_wireguard(config)):
-        unused = {
-            "VPN_USERNAME": settings.vpn_username,
-            "VPN_PASSWORD": settings.vpn_password,
-            "VPN_ARGS": settings.vpn_args,
-        }
         return WireGuard(
             config,
             interface=settings.vpn_interface,
-            unused=[name for name, value in unused.items() if value],
             ipv6=ipv6,
             kernel=kernel_has_wireguard,
         )

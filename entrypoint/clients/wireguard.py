@@ -80,19 +80,14 @@ class WireGuard:
         config: Path,
         *,
         interface: str | None,
-        unused: Iterable[str],
         ipv6: bool,
         kernel: Callable[[], bool],
     ) -> None:
         """Check everything that can be checked before the start.
 
-        `interface` is the link's name, None for the file's. `unused` are settings that are set and mean
-        nothing here. `ipv6`: whether the container has IPv6; `kernel` finds out whether its kernel has
-        WireGuard, and is asked once all else is right.
+        `interface` is the link's name, None for the file's. `ipv6`: whether the container has IPv6;
+        `kernel` finds out whether its kernel has WireGuard, and is asked once all else is right.
         """
-        faults = [
-            f"cannot use {name} with WireGuard: it knows no such thing; leave it out" for name in unused
-        ]
         checked = None
         try:
             checked, found = wg_config.parse(config_file.decode(config_file.read(config)))
@@ -102,9 +97,8 @@ class WireGuard:
             checked = wg_config.without_ipv6(checked)
             if not checked.addresses:
                 found = ["it has IPv6 addresses alone, and the container has no IPv6; add an IPv4 Address"]
-        faults += [f"cannot use VPN_CONFIG={config}: {fault}" for fault in found]
-        if checked is None or faults:
-            raise BadSettings(*faults)
+        if checked is None or found:
+            raise BadSettings(*(f"cannot use VPN_CONFIG={config}: {fault}" for fault in found))
         self._kernel = kernel()
         self.device: str | None = None if self._kernel else "/dev/net/tun"
         self.title = f"wireguard with {config}, by {'the kernel' if self._kernel else 'wireguard-go'}"

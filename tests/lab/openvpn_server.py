@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from tests.lab.addresses import V4, V6
 from tests.lab.namespaces import Namespace
@@ -96,7 +96,7 @@ class OpenVPNServer:
             raise AssertionError("the OpenVPN server was not started")
         return self._process
 
-    def start(self) -> "OpenVPNServer":
+    def start(self) -> Self:
         """Start it; it accepts clients when this returns."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.login:
