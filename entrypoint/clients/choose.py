@@ -35,6 +35,8 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
         config,
         username=settings.vpn_username,
         password=settings.vpn_password,
+        passphrase=settings.vpn_key_passphrase,
+        totp=settings.vpn_totp_secret,
         interface=settings.vpn_interface,
         args=settings.vpn_args or (),
         ipv6=ipv6,

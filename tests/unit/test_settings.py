@@ -16,7 +16,6 @@ SECRETS = [row.name for row in TABLE if row.secret]
 NOT_BUILT = (
     "VPN_SERVER",
     "VPN_PROTOCOL",
-    "VPN_TOTP_SECRET",
     "VPN_COMMAND",
     "VPN_STOP_COMMAND",
     "VPN_DNS",
@@ -61,6 +60,7 @@ def test_an_empty_environment_is_all_defaults() -> None:
         "vpn_username": None,
         "vpn_password": None,
         "vpn_totp_secret": None,
+        "vpn_key_passphrase": None,
         "vpn_args": None,
         "vpn_command": None,
         "vpn_stop_command": None,
