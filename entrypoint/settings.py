@@ -94,9 +94,17 @@ class Settings:
         only=("anyconnect",),
     )
     vpn_username: Secret | None = _setting("", parse.text, "user name for the VPN", secret=True)
-    vpn_password: Secret | None = _setting("", parse.text, "its password", secret=True)
+    vpn_password: Secret | None = _setting(
+        "", parse.text, "its password; without a user name, the private key's passphrase", secret=True
+    )
     vpn_totp_secret: Secret | None = _setting(
-        "", parse.text, "the secret of its one-time codes", secret=True, only=NOT_YET
+        "",
+        parse.text,
+        "the secret of its one-time codes, in base32 or as an `otpauth://totp/` address",
+        secret=True,
+    )
+    vpn_key_passphrase: Secret | None = _setting(
+        "", parse.text, "the private key's passphrase where there is a password as well", secret=True
     )
     vpn_args: tuple[str, ...] | None = _setting(
         "", parse.words, "more arguments for the client, quoted as in a shell"

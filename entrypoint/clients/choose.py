@@ -20,6 +20,7 @@ _USED_BY = {
     "VPN_USERNAME": ("openvpn", "openconnect"),
     "VPN_PASSWORD": ("openvpn", "openconnect"),
     "VPN_TOTP_SECRET": ("openvpn", "openconnect"),
+    "VPN_KEY_PASSPHRASE": ("openvpn", "openconnect"),
     "VPN_ARGS": ("openvpn", "openconnect", "command"),
     "VPN_COMMAND": ("command",),
     "VPN_STOP_COMMAND": ("command",),
@@ -32,23 +33,32 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
 
     `ipv6` says whether this network namespace has IPv6.
     """
+    kind, client = settings.vpn_client, None
     faults: list[str] = []
-    client = None
     try:
-        client = _make(settings, run_dir, ipv6=ipv6)
+        config = settings.vpn_config
+        if config is None and kind in {"auto", *_USED_BY["VPN_CONFIG"]}:
+            config = _only_config()
+        if kind == "auto":
+            kind = "wireguard" if config and _is_wireguard(config) else "openvpn"
+        client = _make(kind, config or Path(), settings, run_dir, ipv6=ipv6)
     except BadSettings as fault:
         faults += fault.texts
-    name = client.name if client else settings.vpn_client
-    faults += [
-        f"cannot use {setting}: VPN_CLIENT={name} has no use for it; "
-        f"leave it out, or set VPN_CLIENT={' or '.join(users)}"
-        for setting, users in _USED_BY.items()
-        # Where no configuration is found, a command explains what was meant.
-        if name not in users and (name != "auto" or users == ("command",)) and _is_set(settings, setting)
-    ]
+    faults += _unused(kind, settings)
     if faults or client is None:
         raise BadSettings(*faults)
     return client
+
+
+def _unused(kind: str, settings: Settings) -> list[str]:
+    """Return a fault for each setting that this kind of client has no use for."""
+    return [
+        f"cannot use {setting}: VPN_CLIENT={kind} has no use for it; "
+        f"leave it out, or set VPN_CLIENT={' or '.join(users)}"
+        for setting, users in _USED_BY.items()
+        # Where no configuration is found, a command explains what was meant.
+        if kind not in users and (kind != "auto" or users == ("command",)) and _is_set(settings, setting)
+    ]
 
 
 def _is_set(settings: Settings, name: str) -> bool:
@@ -57,33 +67,31 @@ def _is_set(settings: Settings, name: str) -> bool:
     return value is not None and value != row.parser(row.default)
 
 
-def _make(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
-    if settings.vpn_client == "none":
-        return NoClient()
-    if settings.vpn_client == "command":
-        return Command(
-            settings.vpn_command,
-            settings.vpn_stop_command,
-            args=settings.vpn_args or (),
-            servers=settings.vpn_server,
-        )
-    config = settings.vpn_config or _only_config()
-    if settings.vpn_client == "wireguard" or (settings.vpn_client == "auto" and _is_wireguard(config)):
-        return WireGuard(
-            config,
-            interface=settings.vpn_interface,
-            ipv6=ipv6,
-            kernel=kernel_has_wireguard,
-        )
-    return OpenVPN(
-        config,
-        username=settings.vpn_username,
-        password=settings.vpn_password,
-        interface=settings.vpn_interface,
-        args=settings.vpn_args or (),
-        ipv6=ipv6,
-        run_dir=run_dir,
-    )
+def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
+    match kind:
+        case "none":
+            return NoClient()
+        case "command":
+            return Command(
+                settings.vpn_command,
+                settings.vpn_stop_command,
+                args=settings.vpn_args or (),
+                servers=settings.vpn_server,
+            )
+        case "wireguard":
+            return WireGuard(config, interface=settings.vpn_interface, ipv6=ipv6, kernel=kernel_has_wireguard)
+        case _:
+            return OpenVPN(
+                config,
+                username=settings.vpn_username,
+                password=settings.vpn_password,
+                passphrase=settings.vpn_key_passphrase,
+                totp=settings.vpn_totp_secret,
+                interface=settings.vpn_interface,
+                args=settings.vpn_args or (),
+                ipv6=ipv6,
+                run_dir=run_dir,
+            )
 
 
 def _only_config() -> Path:

@@ -9,8 +9,8 @@ MAX_BYTES = 1024 * 1024
 """The largest configuration; one with every certificate inside has some ten thousand bytes."""
 
 
-def read(config: Path) -> bytes:
-    """Read the file; raises ValueError with what is wrong and what to do."""
+def read(config: Path, *, advice: str = "mount it there, or correct VPN_CONFIG") -> bytes:
+    """Read the file; raises ValueError with what is wrong and what to do, `advice` where it is not there."""
     try:
         # Reading a pipe that nobody writes to would never end.
         if not stat.S_ISREG(config.stat().st_mode):
@@ -19,7 +19,7 @@ def read(config: Path) -> bytes:
         with config.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise ValueError("no such file; mount it there, or correct VPN_CONFIG") from None
+        raise ValueError(f"no such file; {advice}") from None
     except PermissionError:
         raise ValueError(why_forbidden(config)) from None
     except OSError as error:

@@ -1,29 +1,18 @@
-"""openvpn's management interface: its lines as events, and our lines to it. No IO here.
+"""openvpn's management interface: its lines as events. No IO here.
 
 Source: doc/management-notes.txt of openvpn 2.6, and what openvpn 2.6.14 was seen to send.
 """
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from entrypoint.clients.ovpn_text import PARAMETER_MAX_BYTES
 from entrypoint.network import IPAddress
-
-ASK_STATE = b"state\n"
-"""Answered by one State that is not announced, and End."""
-FOLLOW_STATE = b"state on all\n"
-"""Answered by every State so far, and End; from then on each change is announced."""
-ASK_VERBOSITY = b"verb\n"
-"""Answered by Done with `verb=N`."""
-STOP = b"signal SIGTERM\n"
 
 TEXT_MAX = 200
 """Characters that are kept of a text from the server."""
-
-_VERBOSITY_OF_COMMANDS = 3
-"""From this level on openvpn logs each command that it is given, except passwords (D_MANAGEMENT_DEBUG)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +36,18 @@ class Question:
     about: str
     """Auth, Private Key, HTTP Proxy, ..."""
     username: bool
-    challenge: str | None = None
-    """The text of a static challenge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a server asks for beside the password, told as a refusal (dynamic challenge, CRV1)."""
+
+    state: str
+    """To be given back with the answer."""
+    username: str
+    """The user name of the answer; empty for the one that was given."""
+    text: str
+    wants_answer: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,7 @@ class Refusal:
 
     about: str
     reason: str | None = None
+    challenge: Challenge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,7 @@ class Other:
 
 Event = State | Question | Refusal | Tunnel | Variable | VariablesEnd | Fatal | Request | Done | End | Other
 
-_QUESTION = re.compile(
-    r"Need '(?P<about>.*?)' (?P<what>username/password|password)(?: SC:[01],(?P<text>.*))?"
-)
+_QUESTION = re.compile(r"Need '(?P<about>.*?)' (?P<what>username/password|password)(?: SC:\d,(?P<text>.*))?")
 _REFUSAL = re.compile(r"Verification Failed: '(?P<about>.*?)'(?: \['(?P<reason>.*)'\])?")
 _STATE = re.compile(r"\d+,(?P<name>[A-Z_]+),")
 
@@ -130,37 +128,6 @@ def parse(line: str) -> Event:
 def shown(text: str) -> str:
     """Make a foreign text fit for a log: bounded, and without control characters."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:TEXT_MAX]).strip()
-
-
-def quote(value: str) -> str:
-    """Write a value so that openvpn reads this very value.
-
-    Raises ValueError with "holds ..." or "is ..." where openvpn could not, or would see a second command.
-    """
-    if any(ord(letter) < ord(" ") or letter == "\x7f" for letter in value):
-        raise ValueError("holds a line break or another control character, which openvpn cannot be given")
-    if len(value.encode()) > PARAMETER_MAX_BYTES:
-        raise ValueError(
-            f"is longer than the {PARAMETER_MAX_BYTES} bytes that openvpn's management interface reads"
-        )
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def credentials(about: str, username: str, password: str, verbosity: int) -> bytes:
-    """Write the answer to a Question; raises ValueError as `quote` does.
-
-    openvpn logs the user name from verbosity 3 on, so that is lowered for this one command.
-    """
-    named = f"username {quote(about)} {quote(username)}\n"
-    if verbosity >= _VERBOSITY_OF_COMMANDS:
-        named = f"verb {_VERBOSITY_OF_COMMANDS - 1}\n{named}verb {verbosity}\n"
-    return f"{named}password {quote(about)} {quote(password)}\n".encode()
-
-
-def verbosity(text: str) -> int | None:
-    """Read the answer to ASK_VERBOSITY; None where the text is another answer."""
-    found = re.fullmatch(r"verb=(\d{1,2})", text, re.ASCII)
-    return int(found[1]) if found else None
 
 
 def _answer(line: str) -> Event:
@@ -210,16 +177,26 @@ def _other(_text: str) -> Event:
 
 def _password(text: str) -> Event:
     if found := _QUESTION.fullmatch(text):
-        challenge = found["text"]
-        return Question(
-            found["about"],
-            found["what"].startswith("username"),
-            None if challenge is None else shown(challenge),
-        )
+        return Question(found["about"], found["what"].startswith("username"))
     if found := _REFUSAL.fullmatch(text):
-        return Refusal(found["about"], shown(found["reason"]) if found["reason"] else None)
+        reason = found["reason"]
+        return Refusal(found["about"], shown(reason) if reason else None, _challenge(reason or ""))
     # Among others Auth-Token:, which is a secret.
     return Other()
+
+
+def _challenge(reason: str) -> Challenge | None:
+    # CRV1:flags:state:user name in base64:text
+    kind, _, rest = reason.partition(":")
+    fields = rest.split(":", 3)
+    if kind != "CRV1" or len(fields) != 4:  # noqa: PLR2004 - as above
+        return None
+    flags, state, username, text = fields
+    try:
+        named = base64.b64decode(username, validate=True).decode()
+    except ValueError:
+        return None
+    return Challenge(state, named, shown(text), "R" in flags.split(","))
 
 
 def _updown(text: str) -> Event:

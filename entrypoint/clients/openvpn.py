@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from entrypoint.clients import config_file, management, ovpn_config
+from entrypoint.clients import config_file, ovpn_config, ovpn_files, ovpn_login
 from entrypoint.clients.base import Launch, Report
-from entrypoint.clients.ovpn_channel import Channel, Secret
+from entrypoint.clients.ovpn_channel import Channel
+from entrypoint.clients.ovpn_needs import Wishes
 from entrypoint.faults import BadSettings
+from entrypoint.files import Secret
 from entrypoint.network import MARK
 
 SOCKET_NAME = "openvpn.sock"
@@ -33,6 +35,8 @@ class OpenVPN:
         *,
         username: Secret | None,
         password: Secret | None,
+        passphrase: Secret | None,
+        totp: Secret | None,
         interface: str | None,
         args: Sequence[str],
         ipv6: bool,
@@ -43,22 +47,36 @@ class OpenVPN:
         `interface` is the tunnel's name, None for openvpn's choice; `ipv6` whether the container has
         IPv6; `run_dir` a directory that is there and that only we may enter.
         """
-        faults = _credential_faults(username, password)
-        self._credentials = (username, password) if username and password else None
-        wishes = ovpn_config.Wishes(
-            scripts=ovpn_config.scripts_wished(args),
-            credentials=bool(username or password),
-            interface=interface is not None,
-            ipv6=ipv6,
-        )
-        checked = None
+        left_out = {"auth-user-pass"} if username else set()
+        if passphrase or (password and not username):
+            left_out.add("askpass")
+        text, found = "", []
         try:
-            checked, found = ovpn_config.check(config_file.decode(config_file.read(config)), args, wishes)
+            text = config_file.decode(config_file.read(config))
         except ValueError as error:
             found = [str(error)]
-        faults += [f"cannot use VPN_CONFIG={config}: {fault}" for fault in found]
+        files = ovpn_files.look(text, args, config.absolute().parent, left_out)
+        login, faults = ovpn_login.prepare(
+            username, password, passphrase, totp, key_locked=files.key_locked or files.key_in_pkcs12
+        )
+        checked = None
+        if text:
+            wishes = Wishes(
+                scripts=ovpn_config.scripts_wished(args),
+                credentials=bool(login.credentials or username),
+                passphrase=login.passphrase is not None,
+                codes=totp is not None,
+                interface=interface is not None,
+                ipv6=ipv6,
+            )
+            checked, found = ovpn_config.check(text, args, wishes)
+        if files.key_locked and not login.passphrase:
+            found.append("the private key is encrypted; set VPN_KEY_PASSPHRASE")
+        faults += [f"cannot use VPN_CONFIG={config}: {fault}" for fault in (*found, *files.faults)]
         if checked is None or faults:
             raise BadSettings(*faults)
+        login.form = checked.challenge
+        self._login = login
         self.title = f"openvpn with {config}"
         self.notes = tuple(f"{config}: {note}" for note in checked.notes)
         """What was left out of the configuration and why, a text each."""
@@ -71,11 +89,13 @@ class OpenVPN:
                 *("--suppress-timestamps", "--server-poll-timeout", SERVER_SECONDS),
                 *_without_ipv6(ipv6=ipv6),
                 *("--cd", str(config.absolute().parent), "--config", "stdin"),
-                *("--script-security", "1", *args),
+                *("--script-security", "1", *checked.args),
                 *(("--dev", interface, "--dev-type", checked.device_type) if interface else ()),
                 # Without a file it is the management interface that is asked.
-                *(("--auth-user-pass",) if self._credentials else ()),
-                *("--mark", str(MARK), "--auth-retry", "none"),
+                *(("--auth-user-pass",) if login.credentials else ()),
+                *("--mark", str(MARK), "--auth-retry", "interact" if login.may_be_asked else "none"),
+                # A one-time code that is kept would be refused when the keys are renewed.
+                *(("--auth-nocache",) if login.codes else ()),
                 *("--management", str(self._path), "unix", "--management-client"),
                 *("--management-query-passwords", "--management-up-down"),
             ),
@@ -85,7 +105,7 @@ class OpenVPN:
 
     async def open(self, report: Callable[[Report], None]) -> Launch:
         """Listen where openvpn will call."""
-        self._channel = Channel(self._path, self._credentials, report)
+        self._channel = Channel(self._path, self._login, report)
         return self._launch
 
     async def mends_itself(self) -> bool:
@@ -108,22 +128,3 @@ def _without_ipv6(*, ipv6: bool) -> tuple[str, ...]:
     # before the configuration's own decides.
     ignored = () if ipv6 else ("ifconfig-ipv6", "route-ipv6")
     return tuple(word for option in ignored for word in ("--pull-filter", "ignore", option))
-
-
-def _credential_faults(username: Secret | None, password: Secret | None) -> list[str]:
-    faults = []
-    for name, secret, other in (
-        ("VPN_USERNAME", username, "VPN_PASSWORD"),
-        ("VPN_PASSWORD", password, "VPN_USERNAME"),
-    ):
-        if secret is None:
-            if username or password:
-                faults.append(f"cannot log in: {other} is set without {name}; set both, or none")
-            continue
-        try:
-            management.quote(secret.reveal())
-        except BadSettings as fault:
-            faults.extend(fault.texts)
-        except ValueError as error:
-            faults.append(f"cannot log in: {name} {error}; correct it")
-    return faults

@@ -6,10 +6,11 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from entrypoint.clients import management
+from entrypoint.clients import management_commands as commands
 from entrypoint.clients.base import Report
+from entrypoint.clients.ovpn_login import Login
 from entrypoint.clients.ovpn_report import Progress
 from entrypoint.faults import BadSettings
 
@@ -22,22 +23,13 @@ _READ_BYTES = 64 * 1024
 _LINE_LIMIT_BYTES = 256 * 1024
 
 
-class Secret(Protocol):
-    """A value that is read anew at each use."""
-
-    def reveal(self) -> str:
-        """Return the value; raises BadSettings where its file is gone."""
-
-
 class Channel:
     """The management interface of one openvpn process, which calls us."""
 
-    def __init__(
-        self, path: Path, credentials: tuple[Secret, Secret] | None, report: Callable[[Report], None]
-    ) -> None:
+    def __init__(self, path: Path, login: Login, report: Callable[[Report], None]) -> None:
         """Listen at `path`; `report` is called in the running loop with each change."""
         self._path = path
-        self._credentials = credentials
+        self._login = login
         self._tell = report
         self._told = Report()
         self._progress = Progress()
@@ -45,6 +37,7 @@ class Channel:
         self._answers: deque[asyncio.Future[None]] = deque()
         self._connection: socket.socket | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._answering: asyncio.Task[None] | None = None
         # A run that was killed may have left its socket behind.
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX)
@@ -59,7 +52,7 @@ class Channel:
         """Ask openvpn where it stands; returns the last that is known if it does not answer."""
         if self._reading and not self._reading.done():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ask(management.ASK_STATE), ANSWER_SECONDS)
+                await asyncio.wait_for(self._ask(commands.ASK_STATE), ANSWER_SECONDS)
         return self._progress.state
 
     async def close(self) -> None:
@@ -69,8 +62,10 @@ class Channel:
         self._stop_listening()
         if self._reading:
             await asyncio.wait({self._reading}, timeout=DRAIN_SECONDS)
-            self._reading.cancel()
-            await asyncio.wait({self._reading})
+        for task in (self._answering, self._reading):
+            if task:
+                task.cancel()
+                await asyncio.wait({task})
 
     def _accept(self) -> None:
         if self._reading:
@@ -96,7 +91,7 @@ class Channel:
         loop = asyncio.get_running_loop()
         rest = b""
         try:
-            self._ask(management.FOLLOW_STATE)
+            self._ask(commands.FOLLOW_STATE)
             with contextlib.suppress(ConnectionError):
                 while len(rest) < _LINE_LIMIT_BYTES and (
                     data := await loop.sock_recv(connection, _READ_BYTES)
@@ -129,11 +124,16 @@ class Channel:
         match event:
             case management.Question():
                 self._question = event
-                self._send(management.ASK_VERBOSITY)
+                self._send(commands.ASK_VERBOSITY)
+            case management.Refusal() if self._login.takes(event):
+                return
+            case management.State(name="RECONNECTING", reason="auth-failure") if not self._login.challenge:
+                # With `--auth-retry interact` it would ask for the next login, and not end.
+                self._send(commands.STOP)
             case management.Done(text) if self._question:
-                level = management.verbosity(text)
+                level = commands.verbosity(text)
                 if level is not None:
-                    self._answer(self._question, level)
+                    self._answering = asyncio.create_task(self._answer(self._question, level))
                     self._question = None
             case management.End() if self._answers:
                 answered = self._answers.popleft()
@@ -141,40 +141,16 @@ class Channel:
                     answered.set_result(None)
         self._report(self._progress.feed(event))
 
-    def _answer(self, question: management.Question, level: int) -> None:
-        failure = unanswerable(question)
-        if not failure and not self._credentials:
-            failure = "openvpn asks for user name and password, but VPN_USERNAME and VPN_PASSWORD are not set"
-        if not failure and self._credentials:
-            username, password = self._credentials
-            try:
-                self._send(
-                    management.credentials(question.about, username.reveal(), password.reveal(), level)
-                )
-            except BadSettings as fault:
-                failure = str(fault)
-            except ValueError as error:
-                failure = f"cannot log in: VPN_USERNAME or VPN_PASSWORD {error}"
-        if failure:
+    async def _answer(self, question: management.Question, level: int) -> None:
+        try:
+            self._send(await self._login.answer(question, level))
+        except BadSettings as fault:
             # The same question would come at once: as good as refused.
-            self._report(self._progress.fail(failure, rejected=True))
+            self._report(self._progress.fail(str(fault), rejected=True))
             # It would wait for an answer forever.
-            self._send(management.STOP)
+            self._send(commands.STOP)
 
     def _report(self, report: Report) -> None:
         if report != self._told:
             self._told = report
             self._tell(report)
-
-
-def unanswerable(question: management.Question) -> str | None:
-    """Say why a question has no answer here; None where user name and password are one."""
-    if question.about == "Private Key":
-        return "the private key is encrypted: a passphrase is not supported yet; decrypt it with openssl pkey"
-    if question.about != "Auth" or not question.username:
-        return (
-            f"openvpn asks for a secret that Sidegate has no setting for: {management.shown(question.about)}"
-        )
-    if question.challenge is not None:
-        return f"the server wants more than a password ({question.challenge}), which is not supported yet"
-    return None

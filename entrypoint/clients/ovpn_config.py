@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from entrypoint.clients import ovpn_needs
+from entrypoint.clients.ovpn_directives import LEFT_OUT, OTHER_PURPOSE, PROGRAMS, SERVER
+from entrypoint.clients.ovpn_needs import STATIC_CHALLENGE, Form, Wishes
 from entrypoint.clients.ovpn_text import Directive, arguments, directives
 
 SCRIPTS_WISH = 'VPN_ARGS="--script-security 2"'
@@ -12,59 +15,6 @@ SCRIPTS_WISH = 'VPN_ARGS="--script-security 2"'
 _SCRIPTS_LEVEL = 2
 """The level of --script-security from which on openvpn starts programs of the user's choice."""
 
-# fmt: off
-_PROGRAMS = frozenset({
-    "up", "down", "route-up", "route-pre-down", "ipchange", "tls-verify", "auth-user-pass-verify",
-    "client-connect", "client-disconnect", "client-crresponse", "learn-address", "tls-crypt-v2-verify",
-    "plugin", "iproute", "dns-updown", "engine", "pkcs11-providers", "providers",
-})
-"""Directives that start a program or load its code."""
-
-_OTHER_PURPOSE = frozenset({
-    "help", "version", "genkey", "mktun", "rmtun", "test-crypto", "show-ciphers", "show-curves",
-    "show-digests", "show-engines", "show-gateway", "show-groups", "show-pkcs11-ids", "show-tls",
-})
-# fmt: on
-"""Directives with which openvpn does something else and ends."""
-
-_SERVER = frozenset({"server", "server-bridge", "server-ipv6"})
-
-_FOREGROUND = "openvpn stays in the foreground, where it is supervised"
-_RIGHTS = "openvpn keeps the rights that a container is given; it needs them to mend the tunnel"
-_LOG = "openvpn's log goes into the container's log"
-_FILES = "the container's file system may be read-only"
-_WINDOWS = "it is for Windows"
-_LEFT_OUT = {
-    "daemon": _FOREGROUND,
-    "cd": "relative files are looked for beside the configuration",
-    "user": _RIGHTS,
-    "group": _RIGHTS,
-    "chroot": _RIGHTS,
-    "setcon": _RIGHTS,
-    "mlock": "without CAP_IPC_LOCK and CAP_SYS_RESOURCE openvpn may die of it",
-    "log": _LOG,
-    "log-append": _LOG,
-    "syslog": _LOG,
-    "writepid": _FILES,
-    "status": _FILES,
-    "memstats": _FILES,
-    "auth-retry": "after a refusal Sidegate tries again, with growing delays",
-    "block-outside-dns": _WINDOWS,
-    "register-dns": _WINDOWS,
-    "ip-win32": _WINDOWS,
-    "win-sys": _WINDOWS,
-    "windows-driver": _WINDOWS,
-    "tap-sleep": _WINDOWS,
-    "dhcp-renew": _WINDOWS,
-    "dhcp-release": _WINDOWS,
-    "dhcp-pre-release": _WINDOWS,
-    "pause-exit": _WINDOWS,
-    "service": _WINDOWS,
-    "allow-nonadmin": _WINDOWS,
-    "show-net-up": _WINDOWS,
-    "msg-channel": _WINDOWS,
-}
-"""Directives that are left out, and why."""
 _MANAGEMENT = "management"
 _MANAGEMENT_WHY = "Sidegate itself is at the other end of the management interface"
 _DESKTOP_RESOLVERS = frozenset({"update-resolv-conf", "update-systemd-resolved"})
@@ -73,20 +23,7 @@ _NO_IPV6 = frozenset({"ifconfig-ipv6", "route-ipv6", "route-ipv6-gateway"})
 _NO_IPV6_WHY = "the container has no IPv6"
 _STDIN_WHY = "openvpn reads the configuration from its standard input, which it cannot do twice"
 _CREDENTIALS_WHY = "VPN_USERNAME and VPN_PASSWORD are used"
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the settings say about the configuration."""
-
-    scripts: bool
-    """openvpn may start programs."""
-    credentials: bool
-    """User name and password are set."""
-    interface: bool
-    """The tunnel's name is set."""
-    ipv6: bool
-    """The container has IPv6."""
+_ASKPASS_WHY = "VPN_KEY_PASSPHRASE is used"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +34,12 @@ class Checked:
     """What openvpn is given: what was left out is an empty line, so that line numbers stay true."""
     notes: tuple[str, ...]
     """What was left out and why, a text each."""
+    args: tuple[str, ...]
+    """VPN_ARGS, less what was left out."""
     device_type: str
     """tun or tap."""
+    challenge: Form | None
+    """How the server wants a one-time code beside the password; None where no line says that it does."""
 
 
 def scripts_wished(args: Sequence[str]) -> bool:
@@ -125,10 +66,12 @@ def check(text: str, args: Sequence[str], wishes: Wishes) -> tuple[Checked | Non
         more = list(arguments(args))
     except ValueError as error:
         return None, [f"VPN_ARGS has {error}; write openvpn's options as on its command line"]
+    everything = [*found, *more]
     faults = [
         *_faults_of_file(found, wishes),
         *_faults_of_args(more, wishes),
-        *_missing([*found, *more], wishes),
+        *ovpn_needs.missing(everything, wishes),
+        *ovpn_needs.unidentified(everything, wishes),
     ]
     if faults:
         return None, faults
@@ -142,7 +85,14 @@ def check(text: str, args: Sequence[str], wishes: Wishes) -> tuple[Checked | Non
             lines[line] = ""
         if why:
             notes.append(f"line {directive.first} ({directive.name}) is left out: {why}")
-    return Checked("\n".join(lines), tuple(notes), _device_type([*found, *more]) or "tun"), []
+    kept = [directive for directive in more if directive.name != STATIC_CHALLENGE]
+    return Checked(
+        text="\n".join(lines),
+        notes=(*notes, *ovpn_needs.advice(found, everything, wishes)),
+        args=tuple(word for directive in kept for word in (f"--{directive.name}", *directive.values)),
+        device_type=ovpn_needs.device_type(everything) or "tun",
+        challenge=ovpn_needs.challenge(everything),
+    ), []
 
 
 def _faults_of_file(found: Iterable[Directive], wishes: Wishes) -> Iterator[str]:
@@ -150,9 +100,9 @@ def _faults_of_file(found: Iterable[Directive], wishes: Wishes) -> Iterator[str]
         where = f"line {directive.first} has {directive.name}"
         if directive.name == "config":
             yield f"{where}, another file; put that file's lines in its place"
-        elif directive.name in _PROGRAMS and not (wishes.scripts or _is_desktop_resolver(directive)):
+        elif directive.name in PROGRAMS and not (wishes.scripts or _is_desktop_resolver(directive)):
             yield f"{where}, which makes openvpn run programs; remove it, or allow it with {SCRIPTS_WISH}"
-        elif directive.name in _OTHER_PURPOSE:
+        elif directive.name in OTHER_PURPOSE:
             yield f"{where}, with which openvpn does not connect; remove the line"
         elif _is_server(directive):
             yield f"{where}, which makes a server; use the configuration of a client"
@@ -165,29 +115,12 @@ def _faults_of_args(more: Iterable[Directive], wishes: Wishes) -> Iterator[str]:
             yield f"{where}; name the file in VPN_CONFIG"
         elif directive.name == "script-security" and _level(directive) > _SCRIPTS_LEVEL:
             yield f"{where} {directive.values[0]}, which hands passwords to programs; use {_SCRIPTS_LEVEL}"
-        elif directive.name in _PROGRAMS and not wishes.scripts:
+        elif directive.name in PROGRAMS and not wishes.scripts:
             yield f"{where}, which makes openvpn run programs; remove it, or add --script-security 2"
-        elif directive.name in _OTHER_PURPOSE or _is_server(directive):
+        elif directive.name in OTHER_PURPOSE or _is_server(directive):
             yield f"{where}, with which openvpn is no client; remove it"
         elif directive.name != "auth-user-pass" and (why := _why_left_out(directive, wishes)):
             yield f"{where}, which cannot be used: {why}; remove it"
-
-
-def _missing(everything: Sequence[Directive], wishes: Wishes) -> Iterator[str]:
-    if not any(_names_remote(directive) for directive in everything):
-        yield 'no line names the server; add "remote ADDRESS PORT"'
-    kind = _device_type(everything)
-    names = {directive.name for directive in everything}
-    if "dev" not in names and not (wishes.interface and kind):
-        yield 'no line names the kind of tunnel; add "dev tun"'
-    elif kind is None:
-        yield 'the kind of tunnel does not follow from "dev"; add "dev-type tun" or "dev-type tap"'
-    logins = [directive for directive in everything if directive.name == "auth-user-pass"]
-    # The last one counts; "stdin" is what openvpn makes of one without a file.
-    if logins and not wishes.credentials and logins[-1].block is None:
-        values = logins[-1].values
-        if not values or values[0] == "stdin":
-            yield "auth-user-pass asks for user name and password; set VPN_USERNAME and VPN_PASSWORD"
 
 
 def _why_left_out(directive: Directive, wishes: Wishes) -> str | None:
@@ -200,9 +133,12 @@ def _why_left_out(directive: Directive, wishes: Wishes) -> str | None:
         (name in _NO_IPV6 and not wishes.ipv6, _NO_IPV6_WHY),
         (name == "remap-usr1" and values[:1] == ("SIGHUP",), _STDIN_WHY),
         (name == "script-security", ""),
+        # Sidegate gives the answer in the server's form by itself, so that 2.6 need not know each form.
+        (name == STATIC_CHALLENGE, ""),
+        (name == "askpass" and wishes.passphrase, _ASKPASS_WHY),
         (_is_desktop_resolver(directive) and not wishes.scripts, _DESKTOP_WHY),
     )
-    return next((why for applies, why in reasons if applies), _LEFT_OUT.get(name))
+    return next((why for applies, why in reasons if applies), LEFT_OUT.get(name))
 
 
 def _is_desktop_resolver(directive: Directive) -> bool:
@@ -212,23 +148,7 @@ def _is_desktop_resolver(directive: Directive) -> bool:
 
 
 def _is_server(directive: Directive) -> bool:
-    return directive.name in _SERVER or (directive.name == "mode" and directive.values[:1] == ("server",))
-
-
-def _names_remote(directive: Directive) -> bool:
-    if directive.name != "connection" or directive.block is None:
-        return directive.name == "remote"
-    try:
-        return any(inner.name == "remote" for inner in directives("\n".join(directive.block)))
-    except ValueError:
-        # openvpn will say what it cannot read there.
-        return True
-
-
-def _device_type(everything: Sequence[Directive]) -> str | None:
-    given = {directive.name: directive.values[0] for directive in everything if directive.values}
-    name = given.get("dev-type") or given.get("dev", "")
-    return next((kind for kind in ("tun", "tap") if name.startswith(kind)), None)
+    return directive.name in SERVER or (directive.name == "mode" and directive.values[:1] == ("server",))
 
 
 def _level(directive: Directive) -> int:

@@ -1,16 +1,12 @@
 """What openvpn's events mean: they are folded into the report for people and the supervisor. No IO here."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from entrypoint.clients import management
+from entrypoint.clients import management, ovpn_pushed
 from entrypoint.clients.base import Report
-from entrypoint.network import IPAddress
 
-PUSHED_MAX = 64
-"""Routes that a report names; a server may push thousands."""
 VARIABLES_MAX = 50_000
 """The most variables that are kept; five for each of 10,000 routes."""
 
@@ -19,7 +15,7 @@ _DETAILS = {
     "RESOLVE": "looking up the server's name",
     "TCP_CONNECT": "opening the TCP connection to the server",
     "WAIT": "waiting for the server's first answer",
-    "AUTH": "authenticating",
+    "AUTH": "authenticating (a server that does not accept our certificate may say nothing)",
     "AUTH_PENDING": "waiting for a second factor",
     "GET_CONFIG": "asking the server for the options",
     "ASSIGN_IP": "giving the tunnel its address",
@@ -30,11 +26,13 @@ _DETAILS = {
 }
 REFUSED = "the server refused the user name or password"
 CHECK_THEM = (
-    "check VPN_USERNAME and VPN_PASSWORD (providers often have other ones for OpenVPN than for the account)"
+    "check VPN_USERNAME and VPN_PASSWORD (providers often have other ones for OpenVPN than for the account), "
+    "and VPN_TOTP_SECRET where a code is wanted"
 )
 _NO_NAME = "the server's name cannot be looked up: check `remote` and the container's DNS"
 _REASONS = {
-    "tls-error": "no TLS session with the server: it does not answer, or the certificates do not fit",
+    "tls-error": "no TLS session with the server: it does not answer (wrong port, a firewall, or another key "
+    "of tls-auth or tls-crypt)",
     "ping-restart": "the server fell silent",
     "server-pushed-connection-reset": "the server ended the session",
     "connection-reset": "the server closed the connection",
@@ -52,8 +50,11 @@ _FLAWS = {
     "ROUTE_ERROR": "connected, but the kernel refused a route: openvpn's log says which",
     "ERROR": "connected, but with errors: openvpn's log says which",
 }
+_UNTRUSTED = (
+    "no TLS session with the server: it answers, but one side does not trust the other's certificate; "
+    "compare ca, peer-fingerprint, verify-x509-name and cert with what your VPN gives out, and the clock"
+)
 _TEMPORARY = re.compile(r"TEMP(\[[^\]]*\])?:?\s*")
-_NUMBERED = re.compile(r"(.+?)_(\d+)")
 
 
 class Progress:
@@ -64,6 +65,8 @@ class Progress:
         self.state: str | None = None
         """The last state's name; None before the first."""
         self._before = ""
+        self._heard = False
+        """Whether the server has answered, and TLS has not come about yet."""
         self._variables: dict[str, str] | None = None
 
     def feed(self, event: management.Event) -> Report:
@@ -77,7 +80,9 @@ class Progress:
             case management.Tunnel(up=True):
                 self._variables = {}
             case management.Tunnel():
-                self.report = replace(self.report, interface=None, addresses=(), pushed=())
+                self.report = replace(
+                    self.report, interface=None, addresses=(), resolvers=(), search=(), pushed=()
+                )
             case management.Variable() if self._variables is not None:
                 if len(self._variables) < VARIABLES_MAX:
                     self._variables[event.name] = event.value
@@ -111,7 +116,9 @@ class Progress:
             detail = _FLAWS.get(state.reason, detail)
             self._before = ""
         elif state.name in {"RECONNECTING", "EXITING"}:
-            self._before = _reason(state.reason)
+            untrusted = state.reason == "tls-error" and self._heard
+            self._before = _UNTRUSTED if untrusted else _REASONS.get(state.reason, state.reason)
+        self._heard = state.name == "AUTH"
         if self._before:
             detail = f"{detail} ({self._before})"
         self.report = replace(
@@ -129,80 +136,28 @@ class Progress:
         self.report = replace(
             self.report,
             interface=variables.get("dev"),
-            addresses=tuple(_addresses(text for text in local if text)) or self.report.addresses,
-            server=next(_addresses((variables.get("trusted_ip", ""), variables.get("trusted_ip6", ""))), None)
+            addresses=tuple(ovpn_pushed.addresses(text for text in local if text)) or self.report.addresses,
+            server=next(
+                ovpn_pushed.addresses((variables.get("trusted_ip", ""), variables.get("trusted_ip6", ""))),
+                None,
+            )
             or self.report.server,
-            pushed=pushed(variables),
+            resolvers=ovpn_pushed.resolvers(variables),
+            search=ovpn_pushed.search(variables),
+            pushed=ovpn_pushed.texts(variables),
         )
-
-
-def pushed(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Write routes and resolvers as a person would, from the variables of an up script.
-
-    The configuration's own routes are among them: openvpn does not tell them apart.
-    """
-    routes, others = [], []
-    if variables.get("redirect_gateway") == "1":
-        others.append("redirect-gateway")
-    for name, number, value in sorted(_numbered(variables)):
-        match name:
-            case "route_network":
-                mask = variables.get(f"route_netmask_{number}", "255.255.255.255")
-                routes.append(_network(IPv4Network, f"{value}/{mask}"))
-            case "route_ipv6_network":
-                routes.append(_network(IPv6Network, value))
-            case "foreign_option":
-                others.append(_foreign(value))
-            case "dns_search_domain":
-                others.append(f"domain {management.shown(value)}")
-            case _ if name.startswith("dns_server_") and name.endswith("_address"):
-                others.append(f"dns {management.shown(value)}")
-    named = [f"route {route}" for route in routes if route]
-    rest = len(named) - PUSHED_MAX
-    more = [f"and {rest} routes more"] if rest > 0 else []
-    return (*others[:PUSHED_MAX], *named[:PUSHED_MAX], *more)
-
-
-def _numbered(variables: Mapping[str, str]) -> Iterable[tuple[str, int, str]]:
-    for name, value in variables.items():
-        if found := _NUMBERED.fullmatch(name):
-            yield found[1], int(found[2]), value
-
-
-def _network(kind: type[IPv4Network | IPv6Network], text: str) -> IPv4Network | IPv6Network | None:
-    try:
-        return kind(text, strict=False)
-    except ValueError:
-        return None
-
-
-def _foreign(value: str) -> str:
-    kind, _, rest = management.shown(value).removeprefix("dhcp-option ").partition(" ")
-    return f"{kind.removesuffix('6').lower() if kind in {'DNS', 'DNS6'} else kind.lower()} {rest}".strip()
-
-
-def _reason(code: str) -> str:
-    return _REASONS.get(code, code)
 
 
 def _refusal(refusal: management.Refusal) -> tuple[str, bool]:
     """Return the failure, and whether asking again is of no use."""
     reason = refusal.reason or ""
     if refusal.about != "Auth":
-        return f"the passphrase of {refusal.about} was refused", True
-    if reason.startswith("CRV1:"):
-        return "the server asks for a one-time code (dynamic challenge), which is not supported yet", True
+        return f"the passphrase does not open the {refusal.about.lower()}; correct VPN_KEY_PASSPHRASE", True
+    if refusal.challenge:
+        return f"the server wants a one-time code ({refusal.challenge.text}); set VPN_TOTP_SECRET", True
     text, rejected = REFUSED, True
     if temporary := _TEMPORARY.match(reason):
         text, rejected = "the server refused for the time being", False
         reason = reason[temporary.end() :]
     told = f"{text}: {reason}" if reason else text
     return (f"{told}; {CHECK_THEM}" if rejected else told), rejected
-
-
-def _addresses(texts: Iterable[str]) -> Iterator[IPAddress]:
-    for text in texts:
-        try:
-            yield ip_address(text)
-        except ValueError:
-            continue

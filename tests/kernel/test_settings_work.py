@@ -22,6 +22,7 @@ from tests.lab.waiting import until
 from tests.unit.samples import SAMPLES
 
 FINGERPRINT = "peer-fingerprint " + ":".join(["00"] * 32)
+IDENTITY = "<cert>\n</cert>\n<key>\n</key>\n"
 OVPN = "client\ndev tun\nproto udp\nremote 198.51.100.10 1194\nauth-user-pass\n<ca>\n</ca>\n"
 
 
@@ -64,7 +65,7 @@ def vpn_config(_: Container, tmp_path: Path, sample: str) -> None:
     assert b"remote 198.51.100.10 1194" in launch(tmp_path, **credentials()).stdin
 
 
-def told_to_openvpn(tmp_path: Path, **environ: str) -> bytes:
+def told_to_openvpn(tmp_path: Path, question: str = "'Auth' username/password", **environ: str) -> bytes:
     """Ask for user name and password as openvpn does, and return the answer."""
     config = tmp_path / "work.ovpn"
     config.write_text(OVPN)
@@ -77,7 +78,7 @@ def told_to_openvpn(tmp_path: Path, **environ: str) -> bytes:
         try:
             reader, writer = await asyncio.open_unix_connection(path)
             # The second line answers the question for its verbosity, which is asked before the answer.
-            writer.write(b">PASSWORD:Need 'Auth' username/password\r\nSUCCESS: verb=1\r\n")
+            writer.write(f">PASSWORD:Need {question}\r\nSUCCESS: verb=1\r\n".encode())
             async with asyncio.timeout(LIMIT_SECONDS):
                 heard = await reader.readuntil(b"password ")
                 heard += await reader.readline()
@@ -123,6 +124,19 @@ def vpn_server(_: Container, tmp_path: Path, sample: str) -> None:
     """Look its addresses up for each attempt."""
     with pytest.raises(AttemptFailed, match=f"name {sample} cannot be looked up"):
         of_a_command(tmp_path, VPN_SERVER=sample)
+
+
+def vpn_totp_secret(_: Container, tmp_path: Path, sample: str) -> None:
+    """Answer with a code of it where the server wants one, and with none where not."""
+    wish = {"VPN_ARGS": "--static-challenge Code 1", "VPN_TOTP_SECRET": sample}
+    assert b'"SCRV1:' in told_to_openvpn(tmp_path, **credentials(**wish))
+    assert b'"SCRV1:' not in told_to_openvpn(tmp_path, **credentials(VPN_TOTP_SECRET=sample))
+
+
+def vpn_key_passphrase(_: Container, tmp_path: Path, sample: str) -> None:
+    """Answer the question for the private key with it."""
+    environ = credentials(VPN_KEY_PASSPHRASE=sample)
+    assert f'"{sample}"'.encode() in told_to_openvpn(tmp_path, "'Private Key' password", **environ)
 
 
 def vpn_args(_: Container, tmp_path: Path, sample: str) -> None:
@@ -219,7 +233,7 @@ def route_table(container: Container, _: Path, sample: str) -> None:
 def started(container: Container, tmp_path: Path, **environ: str) -> Sidecar:
     """Start the whole program with a server that nobody reaches."""
     config = tmp_path / "work.ovpn"
-    config.write_text(OVPN.replace("auth-user-pass\n", "").replace("<ca>\n</ca>", FINGERPRINT))
+    config.write_text(OVPN.replace("auth-user-pass\n", IDENTITY).replace("<ca>\n</ca>", FINGERPRINT))
     return Sidecar(container.host, tmp_path / "box", {"VPN_CONFIG": str(config), **environ}).start()
 
 
@@ -266,6 +280,8 @@ EFFECTS: dict[str, Callable[[Container, Path, str], None]] = {
     "VPN_STOP_COMMAND": vpn_stop_command,
     "VPN_USERNAME": vpn_username,
     "VPN_PASSWORD": vpn_password,
+    "VPN_TOTP_SECRET": vpn_totp_secret,
+    "VPN_KEY_PASSPHRASE": vpn_key_passphrase,
     "VPN_ARGS": vpn_args,
     "VPN_INTERFACE": vpn_interface,
     "VPN_UP_TIMEOUT": vpn_up_timeout,

@@ -14,6 +14,7 @@ from typing import Literal, Self
 
 from tests.lab.addresses import V4, V6
 from tests.lab.namespaces import Namespace
+from tests.lab.openvpn_login import Form, write_verify_script
 from tests.lab.processes import LoggedProcess
 
 PORT = 1194
@@ -73,12 +74,20 @@ class OpenVPNServer:
         ipv6: bool = False,
         keepalive: tuple[int, int] = (1, 4),
         login: tuple[str, str] | None = None,
+        codes: Form | None = None,
+        period: int = 30,
+        address: str | None = None,
+        number: int = 0,
+        lines: Sequence[str] = (),
     ) -> None:
         """Describe the server.
 
         `directory` is its own, for its files. `push` are options for the client, as written after
         `push`. `ipv6` gives the tunnel IPv6 addresses. `keepalive`: seconds between pings, and seconds
-        of silence after which the client reconnects. `login`: the user name and password that it asks for.
+        of silence after which the client reconnects. `login`: the user name and password that it asks for;
+        `codes`: how it wants a one-time code beside them, a new one each `period` seconds. `address`: the
+        only one that it serves, the host gets it if need be. `number`: of several servers on one host, each
+        has its own. `lines` are added to its configuration.
         """
         self.host = host
         self.directory = directory
@@ -87,6 +96,11 @@ class OpenVPNServer:
         self.ipv6 = ipv6
         self.keepalive = keepalive
         self.login = login
+        self.codes = codes
+        self.period = period
+        self.address = address
+        self.number = number
+        self.lines = tuple(lines)
         self._process: LoggedProcess | None = None
 
     @property
@@ -101,6 +115,8 @@ class OpenVPNServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.login:
             self.accept_login(*self.login)
+        if self.address and ":" not in self.address:
+            self.host.ip(f"address replace {self.address}/24 dev internet")
         file = self.directory / "server.conf"
         file.write_text(self._config())
         file.chmod(0o600)
@@ -128,14 +144,7 @@ class OpenVPNServer:
         """Take this user name and password from now on."""
         self.login = (user, password)
         (self.directory / "login").write_text(f"{user}\n{password}\n")
-        script = self.directory / "verify"
-        # OpenVPN hands over the name of a file with two lines, and starts the script for each attempt.
-        script.write_text(
-            "#!/bin/sh\n"
-            f"echo attempt >>'{self.directory}/attempts'\n"
-            f"exec cmp --quiet \"$1\" '{self.directory}/login'\n"
-        )
-        script.chmod(0o700)
+        write_verify_script(self.directory, self.codes, self.period)
 
     def login_attempts(self) -> int:
         """Return how often a user name and password were shown to the server."""
@@ -148,7 +157,7 @@ class OpenVPNServer:
             "client",
             "dev tun",
             f"proto {'udp' if self.protocol == 'udp' else 'tcp-client'}",
-            f"remote {V4.vpn_endpoint} {PORT}",
+            f"remote {self.address or V4.vpn_endpoint} {PORT}",
             "nobind",
             "connect-retry 1 2",
             "data-ciphers AES-256-GCM:CHACHA20-POLY1305",
@@ -170,13 +179,16 @@ class OpenVPNServer:
         return file
 
     def _config(self) -> str:
-        tunnel = ip_network(V4.tunnel)
+        first, second, *rest = V4.tunnel.split(".")
+        tunnel = ip_network(".".join([first, str(int(second) - self.number), *rest]))
+        version = "6" if self.address and ":" in self.address else ""
         lines = [
             f"server {tunnel.network_address} {tunnel.netmask}",
             "topology subnet",
-            "dev tun0",
+            f"dev tun{self.number}",
             "dev-type tun",
-            f"proto {'udp' if self.protocol == 'udp' else 'tcp-server'}",
+            f"proto {'udp' + version if self.protocol == 'udp' else f'tcp{version}-server'}",
+            *([f"local {self.address}"] if self.address else []),
             f"port {PORT}",
             "dh none",
             "data-ciphers AES-256-GCM:CHACHA20-POLY1305",
@@ -184,6 +196,7 @@ class OpenVPNServer:
             f"keepalive {self.keepalive[0]} {self.keepalive[1]}",
             *([f"server-ipv6 {V6.tunnel}"] if self.ipv6 else []),
             *(f'push "{option}"' for option in self.push),
+            *self.lines,
         ]
         if self.login:
             lines += ["script-security 2", f"auth-user-pass-verify '{self.directory}/verify' via-file"]

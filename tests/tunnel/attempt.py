@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,18 @@ REPORT_SECONDS = 15.0
 """More than a server's silence and the way back take together."""
 END_SECONDS = 10.0
 CLIENT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass
+class Word:
+    """A secret that a test may change."""
+
+    value: str
+    name: str = "A_SECRET"
+
+    def reveal(self) -> str:
+        """Return it as it is now."""
+        return self.value
 
 
 class Attempt:

@@ -1,13 +1,22 @@
 """What the tests of the whole product share."""
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from entrypoint.clients.openvpn import OpenVPN
 from tests.lab.topology import Lab
 from tests.tunnel.product import Product
+from tests.unit.openvpn_maker import make_openvpn
+
+
+@pytest.fixture
+def make_client(tmp_path: Path) -> Callable[..., OpenVPN]:
+    """Give a maker of clients for a configuration's text, with the keywords of `OpenVPN`."""
+    return functools.partial(make_openvpn, tmp_path)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ BAD_SETTINGS, MISSING_PRIVILEGE = 78, 77
 
 ALONE = {
     "client": ({"VPN_CLIENT": "openvpm"}, "VPN_CLIENT='openvpm'"),
-    "client-later": ({"VPN_CLIENT": "command"}, "VPN_CLIENT='command' is not built yet"),
     "duration": ({"VPN_UP_TIMEOUT": "60"}, "VPN_UP_TIMEOUT='60' is no duration"),
     "duration-zero": ({"RESTART_DELAY_MAX": "0s"}, "RESTART_DELAY_MAX='0s' is no duration"),
     "number": ({"RULE_PRIORITY": "ninety"}, "RULE_PRIORITY='ninety' is no whole number"),
@@ -30,6 +29,15 @@ ALONE = {
     "listen-elsewhere": ({"HEALTH_LISTEN": "192.0.2.1:9797"}, "HEALTH_LISTEN=192.0.2.1:9797"),
     "level": ({"LOG_LEVEL": "loud"}, "LOG_LEVEL='loud'"),
     "quoting": ({"VPN_ARGS": "--verb '3"}, 'VPN_ARGS="--verb \'3"'),
+    "codes-without-login": ({"VPN_TOTP_SECRET": "JBSWY3DPEHPK3PXP"}, "VPN_TOTP_SECRET is set without"),
+    "codes-of-nothing": (
+        {"VPN_TOTP_SECRET": "no secret 1", "VPN_USERNAME": "a", "VPN_PASSWORD": "b"},
+        "VPN_TOTP_SECRET is neither a secret in base32",
+    ),
+    "challenge-without-codes": (
+        {"VPN_ARGS": "--static-challenge Code 1", "VPN_USERNAME": "a", "VPN_PASSWORD": "b"},
+        "set VPN_TOTP_SECRET",
+    ),
     "name-without-password": ({"VPN_USERNAME": "ada"}, "VPN_USERNAME is set without VPN_PASSWORD"),
     "password-without-name": ({"VPN_PASSWORD": "x"}, "VPN_PASSWORD is set without VPN_USERNAME"),
     "kill-switch": ({"KILL_SWITCH": "on"}, "KILL_SWITCH='on' is not built yet"),
@@ -106,6 +114,17 @@ CONFIGS: dict[str, tuple[Callable[[Path], object], str]] = {
         "makes a server",
     ),
     "asks": (lambda file: file.write_text("client\ndev tun\nremote x\nauth-user-pass\n"), "set VPN_USERNAME"),
+    "no-trust": (
+        lambda file: file.write_text("client\ndev tun\nremote x\n"),
+        "which server to trust; add ca",
+    ),
+    "nobody": (lambda file: file.write_text("client\ndev tun\nremote x\n"), "who you are; add cert and key"),
+    "no-key": (lambda file: file.write_text("client\ncert x\n"), "there is cert but no key; add key"),
+    "no-file": (lambda file: file.write_text("client\nca certs/ca.crt\n"), "line 2 (ca) names /"),
+    "locked": (
+        lambda file: file.write_text("client\n<key>\n-----BEGIN ENCRYPTED PRIVATE KEY-----\n</key>\n"),
+        "the private key is encrypted; set VPN_KEY_PASSPHRASE",
+    ),
     "unclosed": (lambda file: file.write_text("client\n<ca>\nx\n"), "VPN_CONFIG"),
     "prose": (lambda file: file.write_text("Dear user, your account is ready.\n"), "VPN_CONFIG"),
 }

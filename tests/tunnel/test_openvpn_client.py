@@ -1,11 +1,8 @@
 import asyncio
-import functools
 import re
 import signal
 import stat
-import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,28 +14,10 @@ from tests.lab.addresses import V4, V6
 from tests.lab.openvpn_server import PUSH_VPN, PUSH_VPN_V6, OpenVPNServer
 from tests.lab.topology import Lab
 from tests.lab.waiting import until
-from tests.tunnel.attempt import Attempt
-from tests.unit.openvpn_maker import make_openvpn
+from tests.tunnel.attempt import Attempt, Word
 
 USER, PASSWORD = 'al "ice" #1', "p\\w ä;'x\""
 CLIENT_ADDRESS = "10.99.0.2"
-
-
-@dataclass
-class Word:
-    """A secret that a test may change."""
-
-    value: str
-
-    def reveal(self) -> str:
-        """Return it as it is now."""
-        return self.value
-
-
-@pytest.fixture
-def make_client(tmp_path: Path) -> Callable[..., OpenVPN]:
-    """Give a maker of clients for a configuration's text, with the keywords of `OpenVPN`."""
-    return functools.partial(make_openvpn, tmp_path)
 
 
 def links(lab: Lab) -> set[str]:
@@ -265,57 +244,6 @@ def test_the_tunnel_gets_the_wanted_name(
             return report
 
     assert asyncio.run(scenario()).interface == "vpn7"
-
-
-def test_an_encrypted_private_key_is_named(
-    lab: Lab, server: OpenVPNServer, make_client: Callable[..., OpenVPN]
-) -> None:
-    """It would wait for a passphrase forever; it is ended, and the reason is told."""
-    config = server.client_config()
-    plain = re.search(r"<key>\n(.*?)</key>", config, re.DOTALL)
-    assert plain
-    encrypted = subprocess.run(
-        ["openssl", "pkey", "-aes256", "-passout", "pass:secret"],
-        input=plain[1],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    client = make_client(config.replace(plain[1], encrypted))
-
-    async def scenario() -> Report:
-        async with Attempt(client, lab.sidecar) as attempt:
-            await attempt.ended()
-            return attempt.report
-
-    failure = asyncio.run(scenario()).failure or ""
-    assert failure.startswith("the private key is encrypted: a passphrase is not supported yet")
-
-
-@pytest.mark.parametrize(
-    ("lines", "args"), [((), ("--static-challenge", "Token?", "1")), (("static-challenge Token? 1",), ())]
-)
-def test_a_static_challenge_is_named(
-    lab: Lab,
-    make_server: Callable[..., OpenVPNServer],
-    make_client: Callable[..., OpenVPN],
-    lines: Sequence[str],
-    args: Sequence[str],
-) -> None:
-    """A server that wants a token's digits is told apart from a wrong password."""
-    server = make_server(login=(USER, PASSWORD))
-    client = make_client(
-        server.client_config(*lines), username=Word(USER), password=Word(PASSWORD), args=args
-    )
-
-    async def scenario() -> Report:
-        async with Attempt(client, lab.sidecar) as attempt:
-            await attempt.ended()
-            return attempt.report
-
-    report = asyncio.run(scenario())
-    assert report.failure == "the server wants more than a password (Token?), which is not supported yet"
-    assert server.login_attempts() == 0
 
 
 def test_the_longest_password_passes(

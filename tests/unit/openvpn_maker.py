@@ -14,6 +14,8 @@ def make_openvpn(directory: Path, text: str | None, **options: Any) -> OpenVPN:
     usual: dict[str, Any] = {
         "username": None,
         "password": None,
+        "passphrase": None,
+        "totp": None,
         "interface": None,
         "args": (),
         "ipv6": True,

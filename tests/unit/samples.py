@@ -10,6 +10,7 @@ SAMPLES: Mapping[str, str] = {
     "VPN_USERNAME": "alice@example.org",
     "VPN_PASSWORD": "correct horse",
     "VPN_TOTP_SECRET": "JBSWY3DPEHPK3PXP",
+    "VPN_KEY_PASSPHRASE": "open sesame",
     "VPN_ARGS": "--setenv UV_SITE 'head office'",
     "VPN_COMMAND": "/opt/vendor/vpn connect",
     "VPN_STOP_COMMAND": "/opt/vendor/vpn disconnect",

@@ -8,17 +8,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from entrypoint.clients import management
+from entrypoint.clients import management_commands as commands
 from entrypoint.clients.base import Report
 from entrypoint.clients.management import parse
-from entrypoint.clients.ovpn_channel import Channel, unanswerable
-from entrypoint.clients.ovpn_report import PUSHED_MAX, Progress, pushed
+from entrypoint.clients.ovpn_channel import Channel
+from entrypoint.clients.ovpn_login import Login
+from entrypoint.clients.ovpn_pushed import PUSHED_MAX, resolvers, search, texts
+from entrypoint.clients.ovpn_report import CHECK_THEM, Progress
 from entrypoint.clients.ovpn_text import PARAMETER_MAX_BYTES, split
 
 printable = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=60)
 
-LOGIN_HINT = (
-    "; check VPN_USERNAME and VPN_PASSWORD (providers often have other ones for OpenVPN than for the account)"
-)
+LOGIN_HINT = f"; {CHECK_THEM}"
 
 
 def told(*lines: str) -> Report:
@@ -62,7 +63,7 @@ def test_no_line_can_break_the_parser(line: str) -> None:
 @example(" # ; ' ")
 def test_a_quoted_value_is_read_back_as_it_was(value: str) -> None:
     """Blanks, quotation marks and backslashes pass through openvpn's own way of reading."""
-    assert split(f"password {management.quote('Auth')} {management.quote(value)}") == [
+    assert split(f"password {commands.quote('Auth')} {commands.quote(value)}") == [
         "password",
         "Auth",
         value,
@@ -73,29 +74,29 @@ def test_a_quoted_value_is_read_back_as_it_was(value: str) -> None:
 def test_a_control_character_cannot_become_a_second_command(value: str) -> None:
     """A line break in a password would end the command and begin another."""
     with pytest.raises(ValueError, match="control character"):
-        management.quote(value)
+        commands.quote(value)
 
 
 @pytest.mark.parametrize("value", ["x" * PARAMETER_MAX_BYTES, "ä" * (PARAMETER_MAX_BYTES // 2)])
 def test_a_value_longer_than_openvpn_reads_is_refused(value: str) -> None:
     """The limit counts bytes, not letters."""
-    assert len(management.quote(value)) == len(value) + 2
+    assert len(commands.quote(value)) == len(value) + 2
     with pytest.raises(ValueError, match="256 bytes"):
-        management.quote(value + "x")
+        commands.quote(value + "x")
 
 
 @pytest.mark.parametrize(
-    ("verbosity", "commands"),
+    ("verbosity", "sent"),
     [
         (1, ["username", "password"]),
         (2, ["username", "password"]),
         (3, ["verb 2", "username", "verb 3", "password"]),
     ],
 )
-def test_the_log_is_quiet_while_the_user_name_is_sent(verbosity: int, commands: list[str]) -> None:
+def test_the_log_is_quiet_while_the_user_name_is_sent(verbosity: int, sent: list[str]) -> None:
     """The old verbosity is back before the password, with which openvpn goes on."""
-    lines = management.credentials("Auth", "alice", "pw", verbosity).decode().splitlines()
-    assert [line.partition(' "')[0] for line in lines] == commands
+    lines = commands.credentials("Auth", "alice", "pw", verbosity).decode().splitlines()
+    assert [line.partition(' "')[0] for line in lines] == sent
 
 
 def test_a_state_is_read_with_both_addresses_and_the_server() -> None:
@@ -119,13 +120,21 @@ def test_an_answer_to_state_is_told_from_an_announcement() -> None:
     ("line", "event"),
     [
         (">PASSWORD:Need 'Auth' username/password", management.Question("Auth", username=True)),
-        (
-            ">PASSWORD:Need 'Auth' username/password SC:1,Token?",
-            management.Question("Auth", username=True, challenge="Token?"),
-        ),
         (">PASSWORD:Need 'Private Key' password", management.Question("Private Key", username=False)),
         (">PASSWORD:Verification Failed: 'Auth'", management.Refusal("Auth")),
         (">PASSWORD:Verification Failed: 'Auth' ['gone']", management.Refusal("Auth", "gone")),
+        (
+            ">PASSWORD:Verification Failed: 'Auth' ['CRV1:R,E:Om01:Y3Ix:Enter: PIN']",
+            management.Refusal(
+                "Auth",
+                "CRV1:R,E:Om01:Y3Ix:Enter: PIN",
+                management.Challenge("Om01", "cr1", "Enter: PIN", wants_answer=True),
+            ),
+        ),
+        (
+            ">PASSWORD:Verification Failed: 'Auth' ['CRV1:R:Om01:%:x']",
+            management.Refusal("Auth", "CRV1:R:Om01:%:x"),
+        ),
         (">PASSWORD:Auth-Token:SESS_ID_secret", management.Other()),
         (">FATAL:no\x1b[2Jgood", management.Fatal("no?[2Jgood")),
         (">INFOMSG:OPEN_URL:https://vpn.example/?token=secret", management.Request("OPEN_URL")),
@@ -152,7 +161,7 @@ def test_each_kind_of_line_is_understood(line: str, event: management.Event) -> 
         (
             " ['CRV1:R,E:Om01:Y3Ix:Please enter token PIN']",
             True,
-            "the server asks for a one-time code (dynamic challenge), which is not supported yet",
+            "the server wants a one-time code (Please enter token PIN); set VPN_TOTP_SECRET",
         ),
     ],
 )
@@ -179,9 +188,17 @@ def test_the_reason_of_a_reconnection_stays_in_sight_until_connected() -> None:
     lines = [">STATE:1,RECONNECTING,tls-error,,,,,", ">STATE:2,WAIT,,,,,,"]
     assert told(*lines).detail == (
         "waiting for the server's first answer "
-        "(no TLS session with the server: it does not answer, or the certificates do not fit)"
+        "(no TLS session with the server: it does not answer (wrong port, a firewall, or another key of "
+        "tls-auth or tls-crypt))"
     )
     assert told(*lines, ">STATE:3,CONNECTED,SUCCESS,10.99.0.2,,,,").detail == "connected"
+
+
+def test_a_server_that_is_not_trusted_is_told_from_one_that_is_silent() -> None:
+    """It has answered before TLS failed."""
+    lines = [">STATE:1,WAIT,,,,,,", ">STATE:2,AUTH,,,,,,", ">STATE:3,RECONNECTING,tls-error,,,,,"]
+    assert "one side does not trust the other's certificate" in told(*lines).detail
+    assert "it does not answer" in told(*lines, *lines[::2]).detail
 
 
 @pytest.mark.parametrize("flaw", ["ROUTE_ERROR", "ERROR"])
@@ -206,12 +223,12 @@ def test_fatal_does_not_hide_what_was_named_before() -> None:
         ">PASSWORD:Verification Failed: 'Private Key'",
         ">FATAL:Error: private key password verification failed",
     )
-    assert told(*lines).failure == "the passphrase of Private Key was refused"
+    assert told(*lines).failure == "the passphrase does not open the private key; correct VPN_KEY_PASSPHRASE"
 
 
 def test_pushed_options_are_written_for_people() -> None:
     """Routes of both families in their order, resolvers and domains of both spellings."""
-    assert pushed(
+    assert texts(
         {
             "redirect_gateway": "1",
             "route_network_2": "192.168.5.0",
@@ -243,23 +260,9 @@ def test_pushed_options_are_written_for_people() -> None:
 def test_thousands_of_routes_are_counted_not_listed() -> None:
     """A status of 2,000 lines helps nobody."""
     variables = {f"route_network_{number}": f"10.{number // 256}.{number % 256}.0" for number in range(2000)}
-    texts = pushed(variables)
-    assert len(texts) == PUSHED_MAX + 1
-    assert texts[-1] == f"and {2000 - PUSHED_MAX} routes more"
-
-
-@pytest.mark.parametrize(
-    ("question", "word"),
-    [
-        (management.Question("Private Key", username=False), "encrypted"),
-        (management.Question("HTTP Proxy", username=True), "HTTP Proxy"),
-        (management.Question("Auth", username=True, challenge="PIN"), "PIN"),
-    ],
-)
-def test_what_cannot_be_answered_is_named(question: management.Question, word: str) -> None:
-    """And the one thing that can be answered is not."""
-    assert word in (unanswerable(question) or "")
-    assert unanswerable(management.Question("Auth", username=True)) is None
+    told_of = texts(variables)
+    assert len(told_of) == PUSHED_MAX + 1
+    assert told_of[-1] == f"and {2000 - PUSHED_MAX} routes more"
 
 
 def test_last_words_are_read_before_the_channel_is_closed(tmp_path: Path) -> None:
@@ -267,7 +270,7 @@ def test_last_words_are_read_before_the_channel_is_closed(tmp_path: Path) -> Non
     reports: list[Report] = []
 
     async def scenario() -> None:
-        channel = Channel(tmp_path / "s", None, reports.append)
+        channel = Channel(tmp_path / "s", Login(), reports.append)
         with socket.socket(socket.AF_UNIX) as openvpn:
             openvpn.connect(str(tmp_path / "s"))
             openvpn.sendall(b">FATAL:no such device\r\n")
@@ -282,7 +285,7 @@ def test_a_question_without_credentials_is_named_and_ends_the_process(tmp_path: 
     reports: list[Report] = []
 
     async def scenario() -> bytes:
-        channel = Channel(tmp_path / "s", None, reports.append)
+        channel = Channel(tmp_path / "s", Login(), reports.append)
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
         writer.write(b">PASSWORD:Need 'Auth' username/password\r\nSUCCESS: verb=3\r\n")
         async with asyncio.timeout(5):
@@ -293,6 +296,39 @@ def test_a_question_without_credentials_is_named_and_ends_the_process(tmp_path: 
 
     assert b"password" not in asyncio.run(scenario())
     assert reports[-1].failure == (
-        "openvpn asks for user name and password, but VPN_USERNAME and VPN_PASSWORD are not set"
+        "cannot log in: openvpn asks for user name and password; set VPN_USERNAME and VPN_PASSWORD"
     )
     assert reports[-1].rejected
+
+
+DHCP = {
+    "foreign_option_1": "dhcp-option DNS 10.0.0.53",
+    "foreign_option_2": "dhcp-option DNS6 fd00::53",
+    "foreign_option_3": "dhcp-option DOMAIN corp.example",
+    "foreign_option_4": "dhcp-option DOMAIN-SEARCH lab.example",
+    "foreign_option_10": "dhcp-option DNS 10.0.0.54",
+    "foreign_option_11": "dhcp-option DOMAIN bad name",
+    "foreign_option_12": "dhcp-option DNS nonsense",
+}
+MODERN = {
+    "dns_server_10_address_1": "10.0.0.60",
+    "dns_server_2_address_1": "10.0.0.61",
+    "dns_server_2_address_2": "fd00::61",
+    "dns_server_3_address_1": "10.0.0.62",
+    "dns_server_3_port_1": "853",
+    "dns_server_4_address_1": "10.0.0.63",
+    "dns_server_4_transport": "DoT",
+    "dns_search_domain_1": "example.org",
+}
+
+
+def test_resolvers_of_dhcp_options_are_reported_in_their_order() -> None:
+    """With the search domains of both spellings; what is no address and no name is passed over."""
+    assert list(map(str, resolvers(DHCP))) == ["10.0.0.53", "fd00::53", "10.0.0.54"]
+    assert search(DHCP) == ("corp.example", "lab.example")
+
+
+def test_the_newer_option_goes_before_and_only_plain_resolvers_count() -> None:
+    """A resolver on another port, or by TLS, fits into no resolv.conf."""
+    assert list(map(str, resolvers(DHCP | MODERN))) == ["10.0.0.61", "fd00::61", "10.0.0.60"]
+    assert search(DHCP | MODERN) == ("example.org",)

@@ -14,24 +14,17 @@ from hypothesis import strategies as st
 from entrypoint.clients.base import Launch
 from entrypoint.clients.config_file import MAX_BYTES, decode
 from entrypoint.clients.openvpn import OpenVPN
-from entrypoint.clients.ovpn_config import Checked, Wishes, check, scripts_wished
+from entrypoint.clients.ovpn_config import Checked, check, scripts_wished
+from entrypoint.clients.ovpn_needs import Wishes
 from entrypoint.clients.ovpn_text import LINE_MAX_BYTES, directives, split
 from entrypoint.faults import BadSettings
+from entrypoint.files import Secret
 from tests.unit.openvpn_maker import make_openvpn
 
-BASE = "client\ndev tun\nremote vpn.example.com 1194\n"
-WISHES = Wishes(scripts=False, credentials=False, interface=False, ipv6=True)
-
-
-class Word:
-    """A secret."""
-
-    def __init__(self, value: str) -> None:
-        self.value = value
-
-    def reveal(self) -> str:
-        """Return it."""
-        return self.value
+KNOWN = "peer-fingerprint 00\ncert my.crt\nkey my.key\n"
+"""How both sides know each other."""
+BASE = "client\ndev tun\nremote vpn.example.com 1194\n" + KNOWN
+WISHES = Wishes(scripts=False, credentials=False, passphrase=False, codes=False, interface=False, ipv6=True)
 
 
 def checked(text: str, *args: str, **wishes: bool) -> Checked:
@@ -52,6 +45,8 @@ def faults_of(text: str, *args: str, **wishes: bool) -> list[str]:
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., OpenVPN]:
     """Give a maker of clients for `vpn.ovpn`, with the keywords of `OpenVPN`."""
+    for name in ("my.crt", "my.key"):
+        (tmp_path / name).touch()
 
     def build(text: str | None = BASE, **options: Any) -> OpenVPN:
         return make_openvpn(tmp_path, text, **options)
@@ -111,10 +106,10 @@ def test_what_fights_supervision_is_left_out_line_by_line() -> None:
     result = checked(text)
     assert result.text == BASE + "\nverb 3\n\n\n\n"
     assert [note.partition(":")[0] for note in result.notes] == [
-        "line 4 (daemon) is left out",
-        "line 6 (user) is left out",
-        "line 7 (status) is left out",
-        "line 8 (management) is left out",
+        "line 7 (daemon) is left out",
+        "line 9 (user) is left out",
+        "line 10 (status) is left out",
+        "line 11 (management) is left out",
     ]
 
 
@@ -132,7 +127,7 @@ def test_blocks_pass_untouched() -> None:
 def test_a_block_ends_where_openvpn_sees_its_end() -> None:
     """It reads blocks in pieces of 255 bytes: a tag at a piece's start ends one, and a program follows."""
     text = BASE + "<ca>\n" + "A" * 255 + "</ca>\nup /bin/evil\n"
-    assert "line 6 has up" in faults_of(text)[0]
+    assert "line 9 has up" in faults_of(text)[0]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +147,7 @@ def test_a_block_ends_where_openvpn_sees_its_end() -> None:
 def test_a_program_is_refused_unless_wished(line: str) -> None:
     """In whatever way it is written; the fault names line, directive and the way out."""
     (fault,) = faults_of(f"{BASE}{line}\n")
-    assert fault.startswith("line 4 has ")
+    assert fault.startswith("line 7 has ")
     assert 'VPN_ARGS="--script-security 2"' in fault
     assert faults_of(f"{BASE}{line}\n", scripts=True) == []
 
@@ -162,7 +157,7 @@ def test_a_file_cannot_allow_programs_by_itself(line: str) -> None:
     """Our own level stands in its place, and what it would have allowed is refused all the same."""
     assert line not in checked(f"{BASE}{line}\n").text
     (fault,) = faults_of(f"{BASE}{line}\nup x\n")
-    assert fault.startswith("line 5 has up")
+    assert fault.startswith("line 8 has up")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +173,7 @@ def test_a_desktops_resolver_script_is_left_out_with_a_note(line: str) -> None:
     result = checked(f"{BASE}{line}\n")
     assert result.text == f"{BASE}\n"
     (note,) = result.notes
-    assert note.startswith(f"line 4 ({line.split(maxsplit=1)[0]}) is left out")
+    assert note.startswith(f"line 7 ({line.split(maxsplit=1)[0]}) is left out")
     assert line in checked(f"{BASE}{line}\n", scripts=True).text
 
 
@@ -193,20 +188,20 @@ def test_the_wish_is_read_from_the_arguments() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("client\ndev tun\n", "no line names the server"),
-        ("client\nremote a\n", "no line names the kind of tunnel"),
-        ("client\nremote a\ndev vpn\n", 'does not follow from "dev"'),
-        ("client\nremote a\ndev null\n", 'does not follow from "dev"'),
-        (BASE + "server 10.8.0.0 255.255.255.0\n", "line 4 has server, which makes a server"),
-        (BASE + "mode server\n", "line 4 has mode, which makes a server"),
-        (BASE + "config other.ovpn\n", "line 4 has config"),
-        (BASE + "version\n", "line 4 has version"),
+        ("client\n" + KNOWN + "dev tun\n", "no line names the server"),
+        ("client\n" + KNOWN + "remote a\n", "no line names the kind of tunnel"),
+        ("client\n" + KNOWN + "remote a\ndev vpn\n", 'does not follow from "dev"'),
+        ("client\n" + KNOWN + "remote a\ndev null\n", 'does not follow from "dev"'),
+        (BASE + "server 10.8.0.0 255.255.255.0\n", "line 7 has server, which makes a server"),
+        (BASE + "mode server\n", "line 7 has mode, which makes a server"),
+        (BASE + "config other.ovpn\n", "line 7 has config"),
+        (BASE + "version\n", "line 7 has version"),
         (BASE + "auth-user-pass\n", "set VPN_USERNAME and VPN_PASSWORD"),
         (BASE + "auth-user-pass stdin\n", "set VPN_USERNAME and VPN_PASSWORD"),
-        (BASE + "<ca>\nAAA\n", "line 4 opens <ca>, and no line closes it"),
-        (BASE + 'setenv a "b\n', "line 4 has a quotation mark"),
-        (BASE + "cd c:\\temp\n", "line 4 has a backslash"),
-        (BASE + "#" * (LINE_MAX_BYTES + 1), "line 4 is longer than the 254 bytes"),
+        (BASE + "<ca>\nAAA\n", "line 7 opens <ca>, and no line closes it"),
+        (BASE + 'setenv a "b\n', "line 7 has a quotation mark"),
+        (BASE + "cd c:\\temp\n", "line 7 has a backslash"),
+        (BASE + "#" * (LINE_MAX_BYTES + 1), "line 7 is longer than the 254 bytes"),
     ],
 )
 def test_a_fault_of_the_configuration_names_its_line(text: str, fault: str) -> None:
@@ -236,7 +231,7 @@ def test_an_argument_that_fights_supervision_is_refused(args: list[str], fault: 
 
 def test_arguments_may_bring_what_the_configuration_lacks() -> None:
     """Server and kind of tunnel count wherever they stand."""
-    assert checked("client\n", "--remote", "a", "--dev", "tap0").device_type == "tap"
+    assert checked("client\n" + KNOWN, "--remote", "a", "--dev", "tap0").device_type == "tap"
 
 
 @pytest.mark.parametrize(
@@ -245,12 +240,12 @@ def test_arguments_may_bring_what_the_configuration_lacks() -> None:
 )
 def test_the_kind_of_tunnel_follows_from_dev(lines: str, kind: str) -> None:
     """The last directive counts, as for openvpn."""
-    assert checked(f"client\nremote a\n{lines}\n").device_type == kind
+    assert checked(f"client\n{KNOWN}remote a\n{lines}\n").device_type == kind
 
 
 def test_a_wanted_name_needs_only_the_kind() -> None:
     """VPN_INTERFACE takes the place of `dev`."""
-    text = "client\nremote a\ndev-type tun\n"
+    text = "client\n" + KNOWN + "remote a\ndev-type tun\n"
     assert checked(text, interface=True).device_type == "tun"
     assert "no line names the kind of tunnel" in faults_of(text)[0]
 
@@ -260,7 +255,7 @@ def test_credentials_of_the_settings_take_the_place_of_a_file() -> None:
     text = BASE + "<auth-user-pass>\nbob\nsecret\n</auth-user-pass>\nauth-user-pass\n"
     result = checked(text, credentials=True)
     assert result.text == BASE + "\n" * 5
-    assert result.notes == ("line 4 (auth-user-pass) is left out: VPN_USERNAME and VPN_PASSWORD are used",)
+    assert result.notes == ("line 7 (auth-user-pass) is left out: VPN_USERNAME and VPN_PASSWORD are used",)
     assert checked(text.removesuffix("auth-user-pass\n")).text.startswith(BASE + "<auth-user-pass>")
 
 
@@ -273,7 +268,7 @@ def test_ipv6_of_the_configuration_is_left_out_where_there_is_none() -> None:
 
 def test_every_fault_is_told_at_once() -> None:
     """One start is enough to see them all."""
-    faults = faults_of("client\nup x\nmode server\nauth-user-pass\n", "--daemon")
+    faults = faults_of("client\n" + KNOWN + "up x\nmode server\nauth-user-pass\n", "--daemon")
     assert len(faults) == 6
 
 
@@ -319,7 +314,11 @@ def test_what_is_no_plain_file_is_not_read(make: Callable[..., OpenVPN], tmp_pat
 def test_faults_of_file_arguments_and_credentials_come_together(make: Callable[..., OpenVPN]) -> None:
     """All of them name their setting, none shows a secret."""
     with pytest.raises(BadSettings) as caught:
-        make("client\nup x\n", args=["--daemon"], username=Word("hidden\nsignal SIGTERM"))
+        make(
+            "client\n" + KNOWN + "up x\n",
+            args=["--daemon"],
+            username=Secret("VPN_USERNAME", "hidden\nsignal SIGTERM"),
+        )
     texts = caught.value.texts
     assert len(texts) == 6
     assert "VPN_USERNAME holds a line break" in texts[0]
@@ -333,8 +332,8 @@ def test_the_command_line_holds_what_the_settings_say_and_no_secret(
     """Our filters come before the configuration's own, the user's arguments after our script security."""
     client = make(
         BASE + "daemon\n",
-        username=Word("alice"),
-        password=Word("s3cret"),
+        username=Secret("VPN_USERNAME", "alice"),
+        password=Secret("VPN_PASSWORD", "s3cret"),
         interface="vpn0",
         args=["--script-security", "2", "--verb", "4"],
         ipv6=False,
@@ -371,7 +370,8 @@ def test_a_file_of_another_user_is_explained(make: Callable[..., OpenVPN], tmp_p
 from pathlib import Path
 from entrypoint.clients.openvpn import OpenVPN
 from entrypoint.faults import BadSettings
-nothing = {{"username": None, "password": None, "interface": None, "args": ()}}
+names = ("username", "password", "passphrase", "totp", "interface")
+nothing = {{"args": (), **dict.fromkeys(names)}}
 try:
     OpenVPN(Path({str(config)!r}), ipv6=True, run_dir=Path(), **nothing)
 except BadSettings as fault:

@@ -15,7 +15,6 @@ NAMES = [row.name for row in TABLE]
 SECRETS = [row.name for row in TABLE if row.secret]
 NOT_BUILT = (
     "VPN_PROTOCOL",
-    "VPN_TOTP_SECRET",
     "VPN_DNS",
     "UDP_REPLY_PORTS",
     "KILL_SWITCH",
@@ -58,6 +57,7 @@ def test_an_empty_environment_is_all_defaults() -> None:
         "vpn_username": None,
         "vpn_password": None,
         "vpn_totp_secret": None,
+        "vpn_key_passphrase": None,
         "vpn_args": None,
         "vpn_command": None,
         "vpn_stop_command": None,

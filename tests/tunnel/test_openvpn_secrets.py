@@ -1,0 +1,254 @@
+"""One-time codes and passphrases: given in the form that the server wants, once, and never to be seen."""
+
+import asyncio
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from entrypoint.clients.base import Report
+from entrypoint.clients.openvpn import OpenVPN
+from tests.lab.openvpn_login import TOTP_SEED, totp_uri
+from tests.lab.openvpn_server import OpenVPNServer
+from tests.lab.topology import Lab
+from tests.lab.waiting import until
+from tests.tunnel.attempt import Attempt, Word
+from tests.tunnel.product import Product, first_line
+
+USER, PASSWORD, PASSPHRASE = "ada", "correct horse 7f3a", "open sesame 2c81"
+ASKS = {
+    "scrv1": ('static-challenge "Enter your code" 1',),
+    "concat": ("static-challenge Code 1 concat",),
+    "crv1": (),
+}
+"""How a configuration says which form the server wants."""
+
+
+def locked(config: str, passphrase: str = PASSPHRASE, *, legacy: bool = False) -> str:
+    """Return the configuration with its private key encrypted, as PKCS#8 or as older programs do."""
+    key = re.search(r"<key>\n(.*?)</key>", config, re.DOTALL)
+    assert key
+    program = ("ec", "-aes256") if legacy else ("pkey", "-aes256")
+    made = subprocess.run(
+        ["openssl", *program, "-passout", f"pass:{passphrase}"],
+        input=key[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return config.replace(key[1], made.stdout)
+
+
+def used(server: OpenVPNServer) -> list[str]:
+    """Return the codes that the server has accepted."""
+    return (server.directory / "used").read_text().split()
+
+
+def outcome(client: OpenVPN, lab: Lab) -> tuple[Report, bytes]:
+    """Return the report once connected or failed, and all that others could see of the process."""
+
+    async def scenario() -> tuple[Report, bytes]:
+        async with Attempt(client, lab.sidecar) as attempt:
+            report = await attempt.until(lambda report: report.connected or report.failure is not None)
+            return report, attempt.seen_from_outside()
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("form", ASKS)
+def test_a_code_is_given_in_the_form_that_the_server_wants(
+    lab: Lab, make_server: Callable[..., OpenVPNServer], make_client: Callable[..., OpenVPN], form: str
+) -> None:
+    """Encoded beside the password, behind it, or after the password when it is asked for."""
+    server = make_server(login=(USER, PASSWORD), codes=form)
+    client = make_client(
+        server.client_config("verb 4", *ASKS[form]),
+        username=Word(USER),
+        password=Word(PASSWORD),
+        totp=Word(TOTP_SEED),
+    )
+    report, seen = outcome(client, lab)
+    assert report.connected, report
+    assert server.login_attempts() == (2 if form == "crv1" else 1)
+    for secret in (PASSWORD, TOTP_SEED):
+        assert secret.encode() not in seen + repr(report).encode()
+
+
+@pytest.mark.parametrize("form", ASKS)
+def test_no_code_is_given_twice(
+    lab: Lab, make_server: Callable[..., OpenVPNServer], make_client: Callable[..., OpenVPN], form: str
+) -> None:
+    """The server goes and comes back within a code's period: the next code is waited for, and taken."""
+    server = make_server(login=(USER, PASSWORD), codes=form, period=3)
+    client = make_client(
+        server.client_config(*ASKS[form]),
+        username=Word(USER),
+        password=Word(PASSWORD),
+        totp=Word(totp_uri(3)),
+    )
+
+    async def scenario() -> None:
+        async with Attempt(client, lab.sidecar) as attempt:
+            await attempt.connected()
+            await asyncio.to_thread(server.stop)
+            await attempt.until(lambda report: not report.connected)
+            await asyncio.to_thread(server.start)
+            await attempt.connected()
+            assert attempt.process.returncode is None
+
+    asyncio.run(scenario())
+    assert len(used(server)) == len(set(used(server))) == 2
+
+
+def test_keys_are_renewed_with_a_new_code(
+    lab: Lab, make_server: Callable[..., OpenVPNServer], make_client: Callable[..., OpenVPN]
+) -> None:
+    """A server without session tokens asks again each hour: the code of the start would be refused."""
+    server = make_server(login=(USER, PASSWORD), codes="scrv1", period=2, lines=("reneg-sec 3 3",))
+    client = make_client(
+        server.client_config(*ASKS["scrv1"]),
+        username=Word(USER),
+        password=Word(PASSWORD),
+        totp=Word(totp_uri(2)),
+    )
+
+    async def scenario() -> None:
+        async with Attempt(client, lab.sidecar) as attempt:
+            await attempt.connected()
+            await asyncio.to_thread(until, lambda: len(used(server)) > 1, 10, "a second code to be accepted")
+            assert attempt.report.connected
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_asks_for_a_code_nobody_can_make_is_named(
+    lab: Lab, make_server: Callable[..., OpenVPNServer], make_client: Callable[..., OpenVPN]
+) -> None:
+    """The password was right, and that is said."""
+    server = make_server(login=(USER, PASSWORD), codes="crv1")
+    client = make_client(server.client_config(), username=Word(USER), password=Word(PASSWORD))
+    report, _ = outcome(client, lab)
+    assert report.failure == "the server wants a one-time code (Enter your code); set VPN_TOTP_SECRET"
+    assert report.rejected
+
+
+def test_a_wrong_password_before_a_code_ends_the_attempt(
+    lab: Lab, make_server: Callable[..., OpenVPNServer], make_client: Callable[..., OpenVPN]
+) -> None:
+    """By itself openvpn would go on asking where it waits for a challenge; one refusal is one attempt."""
+    server = make_server(login=(USER, PASSWORD), codes="crv1")
+    client = make_client(
+        server.client_config(), username=Word(USER), password=Word("wrong"), totp=Word(TOTP_SEED)
+    )
+
+    async def scenario() -> Report:
+        async with Attempt(client, lab.sidecar) as attempt:
+            await attempt.ended()
+            return attempt.report
+
+    report = asyncio.run(scenario())
+    assert report.rejected
+    assert (report.failure or "").startswith("the server refused the user name or password")
+    assert server.login_attempts() == 1
+
+
+@pytest.mark.parametrize("kind", ["inline", "older", "file", "pkcs12"])
+def test_an_encrypted_key_is_opened(
+    lab: Lab,
+    make_server: Callable[..., OpenVPNServer],
+    make_client: Callable[..., OpenVPN],
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    """In the configuration, beside it, in PKCS#8, as older programs wrote it, and in PKCS#12."""
+    server = make_server()
+    config = locked(server.client_config("verb 4"), legacy=kind == "older")
+    if kind == "file":
+        config = _moved_to_file(config, tmp_path / "my.key")
+    if kind == "pkcs12":
+        config = _moved_to_pkcs12(server.client_config("verb 4"), tmp_path / "my.p12")
+    report, seen = outcome(make_client(config, passphrase=Word(PASSPHRASE)), lab)
+    assert report.connected, (report, seen)
+    assert PASSPHRASE.encode() not in seen + repr(report).encode()
+
+
+def _moved_to_file(config: str, file: Path) -> str:
+    key = re.search(r"<key>\n(.*?)</key>\n", config, re.DOTALL)
+    assert key
+    file.write_text(key[1])
+    return config.replace(key[0], f"key {file.name}\n")
+
+
+def _moved_to_pkcs12(config: str, file: Path) -> str:
+    blocks = re.search(r"<cert>\n(.*?)</cert>\n<key>\n(.*?)</key>\n", config, re.DOTALL)
+    assert blocks
+    pem = file.with_suffix(".pem")
+    pem.write_text(blocks[1] + blocks[2])
+    argv = ("openssl", "pkcs12", "-export", "-in", pem, "-out", file, "-passout", f"pass:{PASSPHRASE}")
+    subprocess.run(argv, capture_output=True, check=True)
+    return config.replace(blocks[0], f"pkcs12 {file.name}\n")
+
+
+def test_a_password_without_a_user_name_opens_the_key(
+    lab: Lab, make_server: Callable[..., OpenVPNServer], make_client: Callable[..., OpenVPN]
+) -> None:
+    """Where no server asks for a login, VPN_PASSWORD is the key's."""
+    client = make_client(locked(make_server().client_config()), password=Word(PASSPHRASE))
+    assert outcome(client, lab)[0].connected
+
+
+def test_login_and_passphrase_go_together(
+    lab: Lab, make_server: Callable[..., OpenVPNServer], make_client: Callable[..., OpenVPN]
+) -> None:
+    """Each question has its own answer."""
+    server = make_server(login=(USER, PASSWORD))
+    client = make_client(
+        locked(server.client_config()),
+        username=Word(USER),
+        password=Word(PASSWORD),
+        passphrase=Word(PASSPHRASE),
+    )
+    assert outcome(client, lab)[0].connected
+
+
+def test_a_wrong_passphrase_is_named_and_not_hammered(product: Product) -> None:
+    """Log and health say which setting; the file's next content opens the key without a restart."""
+    product.config.write_text(locked(product.config.read_text()))
+    file = product.directory / "passphrase"
+    file.write_text("wrong 9be2\n")
+    sidecar = product.sidecar({"VPN_KEY_PASSPHRASE_FILE": str(file)}).start()
+    line = sidecar.wait_for_line("next attempt in 1 s", 15)
+    assert "the passphrase does not open the private key; correct VPN_KEY_PASSPHRASE" in line
+    assert "correct VPN_KEY_PASSPHRASE" in first_line(sidecar)
+    file.write_text(f"{PASSPHRASE}\n")
+    sidecar.wait_until_ready()
+    assert product.unreached() == {}
+    told = "".join(sidecar.get(path)[1] for path in ("/readyz", "/status", "/metrics"))
+    assert sidecar.terminate() == 0
+    for secret in ("wrong 9be2", PASSPHRASE):
+        assert secret not in told + "\n".join(sidecar.lines)
+
+
+def test_the_secret_of_the_codes_is_nowhere_to_be_seen(make_product: Callable[..., Product]) -> None:
+    """Not in the log at its noisiest, an argument list, a child's environment, /status or /run."""
+    product = make_product(login=(USER, PASSWORD), codes="scrv1")
+    environment = {
+        "VPN_USERNAME": USER,
+        "VPN_PASSWORD": PASSWORD,
+        "VPN_TOTP_SECRET": TOTP_SEED,
+        "VPN_ARGS": "--static-challenge Code 1 --verb 4",
+        "LOG_LEVEL": "debug",
+    }
+    sidecar = product.sidecar(environment).start().wait_until_ready()
+    seen = "".join(sidecar.get(path)[1] for path in ("/readyz", "/status", "/metrics")).encode()
+    for pid in sidecar.client_pids():
+        seen += b"".join(Path(f"/proc/{pid}/{file}").read_bytes() for file in ("cmdline", "environ"))
+    for file in (sidecar.directory / "run").rglob("*"):
+        seen += file.read_bytes() if file.is_file() else b""
+    assert sidecar.terminate() == 0
+    seen += "\n".join(sidecar.lines).encode()
+    (code,) = used(product.server)
+    for secret in (PASSWORD, TOTP_SEED, code):
+        assert secret.encode() not in seen
