@@ -152,7 +152,11 @@ class Settings:
     kill_switch: str = _setting(
         "off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel", only=("off",)
     )
-    rule_priority: int = _setting("90", parse.number(1, parse.RULE_PRIORITY_LAST), "our rules' priority")
+    rule_priority: int = _setting(
+        "90",
+        parse.number(1, parse.RULE_PRIORITY_LAST),
+        "our rules' priority; less where a rule that names none came before them",
+    )
     route_table: int = _setting(
         "7100", parse.first_table, "our first routing table; one per container interface"
     )
