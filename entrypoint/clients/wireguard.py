@@ -144,8 +144,8 @@ class WireGuard:
         )
 
     async def mends_itself(self) -> bool:
-        """Tell whether the link is still there: what stands on it is put back by the reconciler."""
-        return await wg_tools.link(self.link) is not None
+        """Tell that it does not: what stands on a link is put back by the reconciler, the link by nobody."""
+        return False
 
     async def close(self) -> None:
         """Stop watching; a link of the kernel's goes, the one of wireguard-go has gone with it."""

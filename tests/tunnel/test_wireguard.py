@@ -180,8 +180,11 @@ def test_an_address_that_is_silent_gives_way_to_the_next(make_wireguard: Callabl
 def test_a_name_is_looked_up_again_once_its_server_is_silent(
     lab: Lab, make_wireguard: Callable[..., AnyProduct]
 ) -> None:
-    """The server moves: the handshake grows old, health says so, the new address is called."""
-    product = make_wireguard(endpoint=f"vpn.lab:{PORT}")
+    """The server moves: the handshake grows old, health says so, the new address is called.
+
+    The routes of a full tunnel stand meanwhile, and take none of WireGuard's own packets.
+    """
+    product = make_wireguard(endpoint=f"vpn.lab:{PORT}", allowed=EVERYTHING)
     sidecar = hurried(product)
     sidecar.knows("vpn.lab", V4.vpn_endpoint)
     sidecar.start().wait_until_ready()
@@ -217,6 +220,23 @@ def test_a_link_of_that_name_that_is_not_ours_stays(make_wireguard: Callable[...
     assert product.host.ip_json("link", "show", "dev", "client")
     product.host.ip("link del client")
     sidecar.wait_until_ready()
+
+
+@pytest.mark.parametrize(
+    ("config", "mtu"), [("", 1400 - 80), ("MTU = 1280\n", 1280)], ids=["by-the-way-out", "by-the-file"]
+)
+def test_packets_fit_the_way_to_the_server(standing_wireguard: AnyProduct, config: str, mtu: int) -> None:
+    """The file's MTU, else that of the link towards the server less WireGuard's own 80 bytes."""
+    product = standing_wireguard
+    product.settings = product.vpn.settings(product.directory)
+    with_config(product, lambda text: text.replace("DNS", f"{config}DNS"))
+    product.host.ip("link set eth0 mtu 1400")
+    sidecar = product.start()
+    try:
+        assert product.host.ip_json("link", "show", "dev", "client")[0]["mtu"] == mtu
+    finally:
+        assert sidecar.terminate() == 0
+        product.host.ip("link set eth0 mtu 1500")
 
 
 @pytest.mark.parametrize("given", [{}, {"VPN_CLIENT": "wireguard"}, {"VPN_INTERFACE": "office0"}])
