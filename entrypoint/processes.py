@@ -78,9 +78,9 @@ class Tree:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return f"{how}; its last words: {' / '.join(self.last_words)}" if self.last_words else how
 
-    async def stop(self, term_seconds: float = TERM_TIMEOUT_SECONDS) -> None:
+    async def stop(self, patience_seconds: float = TERM_TIMEOUT_SECONDS) -> None:
         """End the whole tree, see `end_tree`, and read the last of its output."""
-        await end_tree(self.pid, term_seconds)
+        await end_tree(self.pid, patience_seconds)
         # Somebody else may hold the pipe open: what is there is read, then it is left.
         reading = asyncio.gather(self.ended, self._relay, return_exceptions=True)
         await asyncio.wait([reading], timeout=PIPE_TIMEOUT_SECONDS)
@@ -126,22 +126,22 @@ class Tree:
             self._untold = 0
 
 
-async def end_tree(pid: int, term_seconds: float = TERM_TIMEOUT_SECONDS) -> None:
+async def end_tree(pid: int, patience_seconds: float = TERM_TIMEOUT_SECONDS) -> None:
     """End a program and what came of it: SIGTERM, once more, and SIGKILL for what is left after so long."""
     try:
-        await _end_all(pid, term_seconds)
+        await _end_all(pid, patience_seconds)
     except OSError:
         # No descriptor left to look at /proc with: its process group is told by the kernel alone.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
 
 
-async def _end_all(pid: int, term_seconds: float) -> None:
+async def _end_all(pid: int, patience_seconds: float) -> None:
     members = _members(pid)
     _signal(members, signal.SIGTERM)
     left = await _gone(members, TERM_AGAIN_SECONDS)
     _signal(left, signal.SIGTERM)
-    left = await _gone(left, term_seconds - TERM_AGAIN_SECONDS)
+    left = await _gone(left, patience_seconds - TERM_AGAIN_SECONDS)
     left = list({*left, *_members(pid)})
     _signal(left, signal.SIGKILL)
     await _gone(left, KILL_TIMEOUT_SECONDS)
