@@ -67,6 +67,15 @@ class OverlapFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarningFacts:
+    """Something that should be looked at, and does not make the sidecar unready."""
+
+    name: str
+    """What it is about, in a word or two of few values: it labels a metric."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All of it, at one moment."""
 
@@ -82,6 +91,7 @@ class Facts:
     """Why rules and routes do not stand as wanted; None if they do."""
     replies: tuple[ReplyFacts, ...] = ()
     overlaps: tuple[OverlapFacts, ...] = ()
+    warnings: tuple[WarningFacts, ...] = ()
     restarts: int = 0
     """How often the client was started again."""
     repairs: int = 0

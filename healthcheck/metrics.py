@@ -1,5 +1,6 @@
 """The facts as Prometheus metrics. Importing this costs some 3 MB: it is done at the first scrape."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry
@@ -39,6 +40,12 @@ class FactsCollector(Collector):
         for each in judged.checks:
             check.add_metric([each.name], float(each.ok))
         yield check
+        warnings = GaugeMetricFamily(
+            "sidegate_warnings", "What should be looked at, by what it is about.", labels=["warning"]
+        )
+        for name, number in Counter(warning.name for warning in judged.warnings).items():
+            warnings.add_metric([name], float(number))
+        yield warnings
         yield CounterMetricFamily(
             "sidegate_client_restarts", "Starts of the VPN client after the first.", value=facts.restarts
         )

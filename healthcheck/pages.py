@@ -68,6 +68,7 @@ def _document(facts: Facts) -> dict[str, object]:
         "tunnel": asdict(facts.tunnel) if facts.tunnel else None,
         "networks": [asdict(network) for network in facts.networks],
         "checks": [asdict(check) for check in judged.checks],
+        "warnings": [asdict(warning) for warning in judged.warnings],
         "overlaps": [asdict(overlap) for overlap in facts.overlaps],
         "restarts": facts.restarts,
     }

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from healthcheck.facts import Facts, NetworkFacts
+from healthcheck.facts import Facts, NetworkFacts, WarningFacts
 
 STATES = ("starting", "connecting", "up", "reconnecting", "stopping", "stopped", "failed")
 """Every state there is, in the order of a life."""
@@ -39,6 +39,8 @@ class Verdict:
 
     state: str
     checks: tuple[Check, ...]
+    warnings: tuple[WarningFacts, ...] = ()
+    """What never makes the sidecar unready; each on one line."""
 
     @property
     def ready(self) -> bool:
@@ -57,12 +59,13 @@ class Verdict:
         return f"{first.name}: {first.text}" if first else "; ".join(c.text for c in self.checks)
 
     def lines(self) -> tuple[str, ...]:
-        """One line a check, the first broken one first and the others in tree order.
+        """One line a check, the first broken one first and the others in tree order; then the warnings.
 
         Where it is the state alone that says no, a line for the state comes before them.
         """
         rest = sorted(self.checks, key=lambda check: check is not self.first_broken)
-        return tuple(map(str, (self._state_line, *rest) if self._state_line else rest))
+        checks = map(str, (self._state_line, *rest) if self._state_line else rest)
+        return (*checks, *(f"[!] {warning.name}: {warning.text}" for warning in self.warnings))
 
     @property
     def _state_line(self) -> Check | None:
@@ -81,7 +84,8 @@ def verdict(facts: Facts, *, now: float | None = None) -> Verdict:
         broken = [need for need in needs if not checks[need].ok]
         ok, text = (False, f"waits for {' and '.join(broken)}") if broken else judge(facts, moment)
         checks[name] = Check(name=name, ok=ok, text=_one_line(text), needs=needs)
-    return Verdict(state=facts.state, checks=tuple(checks.values()))
+    warnings = tuple(WarningFacts(name=w.name, text=_one_line(w.text)) for w in facts.warnings)
+    return Verdict(state=facts.state, checks=tuple(checks.values()), warnings=warnings)
 
 
 def _network(facts: Facts, _: float) -> tuple[bool, str]:
