@@ -18,7 +18,7 @@ import asyncio  # noqa: E402
 import os  # noqa: E402
 import traceback  # noqa: E402
 
-from entrypoint import commands, log, settings  # noqa: E402
+from entrypoint import commands, log, machine, settings  # noqa: E402
 from entrypoint.faults import EXIT_INTERNAL, Fault  # noqa: E402
 from entrypoint.run import run  # noqa: E402
 
@@ -40,6 +40,7 @@ def main() -> int:
     made = {name: subparsers.add_parser(name, help=text) for name, text in _HELP.items()}
     made["wait"].add_argument("--timeout", type=seconds, metavar="SECONDS", help="give up after so long")
     arguments = parser.parse_args()
+    machine.forbid_core_dumps()
     try:
         match arguments.command:
             case "version":

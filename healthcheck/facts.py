@@ -34,6 +34,23 @@ class TunnelFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeFacts:
+    """The target that is asked through the tunnel."""
+
+    target: str
+    alive: bool = False
+    """It answered since the tunnel came up, and has not failed too often since."""
+    failures: int = 0
+    """How often in a row it did not answer, the last ask included."""
+    problem: str | None = None
+    """Why the last ask was not answered; None where it was, or where nobody was asked yet."""
+    round_trip_seconds: float | None = None
+    """From the last ask that was answered to its answer."""
+    asks_total: int = 0
+    failed_total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFacts:
     """One network on the private side, of one family."""
 
@@ -86,6 +103,8 @@ class Facts:
     """Unix time in seconds at which that state began."""
     client: ClientFacts
     tunnel: TunnelFacts | None = None
+    probe: ProbeFacts | None = None
+    """None where nobody is asked through the tunnel."""
     networks: tuple[NetworkFacts, ...] = ()
     policy_problem: str | None = None
     """Why rules and routes do not stand as wanted; None if they do."""
