@@ -53,6 +53,7 @@ def main() -> int:
                 return 0 if commands.wait(arguments.timeout) else 1
             case "plan":
                 loaded, _ = settings.load(os.environ)
+                log.hide.know(loaded.secrets)
                 _say(asyncio.run(commands.plan(loaded)))
             case _:
                 loaded, warnings = settings.load(os.environ)
@@ -61,10 +62,10 @@ def main() -> int:
                 gc.enable()
                 asyncio.run(run(loaded, warnings))
     except Fault as fault:
-        sys.stderr.writelines(f"sidegate: {text}\n" for text in fault.texts)
+        sys.stderr.writelines(f"sidegate: {log.hide(text)}\n" for text in fault.texts)
         return fault.exit_code
     except Exception:  # noqa: BLE001 - whatever it is, it is told and has its own exit code
-        traceback.print_exc()
+        sys.stderr.write(log.hide(traceback.format_exc()))
         return EXIT_INTERNAL
     return 0
 

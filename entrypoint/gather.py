@@ -3,6 +3,7 @@
 from entrypoint import __version__
 from entrypoint.detect import ContainerNetwork
 from entrypoint.hooks import Hooks, TunnelEvent
+from entrypoint.log import hide
 from entrypoint.overlap import Overlap
 from entrypoint.probe import Probe
 from entrypoint.reconcile import Reconciler
@@ -34,10 +35,12 @@ def gather(
             pid=supervisor.tree.pid if supervisor.tree and supervisor.alive else None,
             connected=report.connected,
             stands=report.stands,
-            detail=report.detail,
-            failure=report.failure or supervisor.failure,
+            # What a program or a server said may quote what it was told.
+            detail=hide(report.detail),
+            failure=hide(report.failure or supervisor.failure or "") or None,
             server=str(report.server) if report.server else None,
-            pushed=report.pushed,
+            # In one go, as it is thousands at times.
+            pushed=tuple(hide("\n".join(report.pushed)).split("\n")) if report.pushed else (),
             next_attempt=supervisor.next_attempt,
         ),
         tunnel=_tunnel(supervisor),
@@ -63,7 +66,7 @@ def gather(
             for overlap in overlaps
         ),
         warnings=tuple(
-            WarningFacts(name=setting.lower(), text=f"{setting} failed: {failure}")
+            WarningFacts(name=setting.lower(), text=hide(f"{setting} failed: {failure}"))
             for setting, failure in hooks.failures.items()
         ),
         restarts=supervisor.restarts,

@@ -43,7 +43,9 @@ class Setting:
 
     def parse(self, value: str) -> Any:
         """Turn the text into its value; raises ValueError that names setting, value and fix."""
-        shown = self.name if self.secret else f"{self.name}={parse.shown(value)}"
+        # A command line may hold a secret, however much it should not.
+        hidden = self.secret or self.parser in {parse.words, parse.command}
+        shown = self.name if hidden else f"{self.name}={parse.shown(value)}"
         try:
             parsed = self.parser(value)
         except ValueError as error:
