@@ -16,7 +16,7 @@ async def addresses_of(host: str, limit_seconds: float = LIMIT_SECONDS) -> tuple
     """Return every address of a name, or the address that it is; raises AttemptFailed with the cause."""
     try:
         async with asyncio.timeout(limit_seconds):
-            found = await _in_a_thread(host)
+            found = await look_up(host)
     except TimeoutError:
         raise AttemptFailed(
             f"the server's name {host} cannot be looked up: no answer within {limit_seconds:g} s; "
@@ -30,7 +30,8 @@ async def addresses_of(host: str, limit_seconds: float = LIMIT_SECONDS) -> tuple
     return tuple(dict.fromkeys(found))
 
 
-async def _in_a_thread(host: str) -> list[IPAddress]:
+async def look_up(host: str) -> list[IPAddress]:
+    """Return what the resolver says; raises OSError with its words. It may take as long as it likes."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[IPAddress]] = loop.create_future()
 
