@@ -20,6 +20,7 @@ def gather(supervisor: Supervisor, reconciler: Reconciler, overlaps: list[Overla
             alive=supervisor.alive,
             pid=supervisor.tree.pid if supervisor.tree and supervisor.alive else None,
             connected=report.connected,
+            stands=report.stands,
             detail=report.detail,
             failure=report.failure or supervisor.failure,
             server=str(report.server) if report.server else None,

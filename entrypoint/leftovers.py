@@ -1,18 +1,15 @@
 """What a run notes of itself, for the next one should it be killed.
 
-The kernel tells rules and routes; this small file of the network namespace tells the rest: the client's
-process, its servers, and what the main table was before it.
+The kernel tells rules and routes, processes bear their mark; this small file of the network namespace tells
+the rest: the client's servers, and what the main table was before it.
 """
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from entrypoint.network import MAIN_TABLE, IPAddress, Link, Route
 from entrypoint.policy import Before
@@ -24,24 +21,13 @@ _FILE = "client.json"
 class Leftovers:
     """What a killed run noted."""
 
-    client: int | None = None
-    """The process number of its client, if that still lives."""
     servers: frozenset[IPAddress] = frozenset()
     before: Before | None = None
 
 
-def note(run_dir: Path, pid: int | None, servers: Iterable[IPAddress], before: Before) -> None:
-    """Note the running client; a later call replaces what an earlier one noted. Raises OSError.
-
-    `pid` is None where the client needs no process.
-    """
-    try:
-        started = psutil.Process(pid).create_time() if pid else None
-    except psutil.NoSuchProcess:
-        return
+def note(run_dir: Path, servers: Iterable[IPAddress], before: Before) -> None:
+    """Note what there is; a later call replaces what an earlier one noted. Raises OSError."""
     content = {
-        "pid": pid,
-        "started": started,
         "servers": [str(server) for server in servers],
         "links": [[link.index, link.name] for link in before.links],
         "routes": [
@@ -71,7 +57,6 @@ def find(run_dir: Path) -> Leftovers:
     try:
         content = json.loads((run_dir / _FILE).read_text())
         return Leftovers(
-            _living(content["pid"], content["started"]),
             frozenset(ip_address(server) for server in content["servers"]),
             Before(
                 tuple(_route(noted) for noted in content["routes"]),
@@ -80,17 +65,6 @@ def find(run_dir: Path) -> Leftovers:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return Leftovers()
-
-
-def _living(pid: int | None, started: float | None) -> int | None:
-    if pid is None:
-        return None
-    try:
-        # The start time tells the process from a later one with the same number.
-        same = psutil.Process(pid).create_time() == started and pid != os.getpid()
-    except psutil.NoSuchProcess:
-        return None
-    return pid if same else None
 
 
 def _route(noted: dict[str, Any]) -> Route:

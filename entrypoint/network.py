@@ -172,6 +172,8 @@ class Snapshot:
     """Unicast routes of all tables by links other than loopback; of those by tunnels, ours alone."""
     rules: tuple[Rule, ...] = ()
     """Rules of the shape that ours have, whosever they are."""
+    places: frozenset[tuple[int, int]] = frozenset()
+    """IP version and priority of every rule without our tag, whatever its shape."""
 
     def named_addresses(self) -> list[tuple[str, IPInterface]]:
         """Return every address with its link's name."""

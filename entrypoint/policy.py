@@ -22,6 +22,8 @@ from entrypoint.network import (
     TunnelSetup,
 )
 
+PLACES_AHEAD = 64
+"""wg-quick takes two for each tunnel, and each time ours is moved it takes one more."""
 BOOT_PROTOCOL = 3
 """RTPROT_BOOT of linux/rtnetlink.h: what Docker and iproute2 leave on a route without a word."""
 ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
@@ -180,6 +182,21 @@ def with_tunnel(want: Wanted, setup: TunnelSetup | None, snapshot: Snapshot) -> 
             *(Route(network, setup.link, MAIN_TABLE) for network in taken if network not in connected),
         ),
     )
+
+
+def in_front(want: Wanted, places: Collection[tuple[int, int]]) -> Wanted:
+    """Move our rules before those that took a place right before ours without asking for one.
+
+    The kernel puts a rule that names no priority before the first one behind `local` (fib_default_rule_pref),
+    so what wg-quick adds while we run would take our replies. A place further ahead was meant.
+    """
+
+    def moved(rule: Rule) -> Rule:
+        ahead = range(max(rule.priority - PLACES_AHEAD, 1), rule.priority)
+        taken = [place for version, place in places if version == rule.source.version and place in ahead]
+        return replace(rule, priority=max(min(taken, default=rule.priority + 1) - 1, 1))
+
+    return replace(want, rules=tuple(map(moved, want.rules)))
 
 
 def _halves(network: IPNetwork) -> Iterable[IPNetwork]:

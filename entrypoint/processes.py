@@ -5,18 +5,18 @@ import collections
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Self
 
 import psutil
 
+from entrypoint import members
 from entrypoint.clients.base import Launch
 
-TERM_AGAIN_SECONDS = 1.0
-"""OpenVPN 2.6 forgets a SIGTERM that reaches it in its first milliseconds, so it is asked again."""
 TERM_TIMEOUT_SECONDS = 5.0
-"""From the first SIGTERM to SIGKILL: well inside the 10 s that `docker stop` grants."""
-KILL_TIMEOUT_SECONDS = 2.0
+"""From the first SIGTERM, or the stop command, to SIGKILL: well inside the 10 s that `docker stop` grants."""
+STOP_COMMAND_SECONDS = 4.0
+"""The stop command's share of these."""
 PIPE_TIMEOUT_SECONDS = 0.5
 LAST_WORDS = 3
 """Lines of output that are told when a client ends by itself."""
@@ -31,25 +31,37 @@ _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 class Tree:
     """A started program and every process that came of it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, on_line: Callable[[str], None]) -> None:
-        self.pid = process.pid
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        launch: Launch,
+        mark: int,
+        on_line: Callable[[str], None],
+    ) -> None:
+        self.pid: int | None = process.pid
+        """The process that stands for the client; None where it left none."""
         self.last_words: collections.deque[str] = collections.deque(maxlen=LAST_WORDS)
         self._process = process
+        self._launch = launch
+        self._mark = mark
         self._on_line = on_line
         self._second_began = 0.0
         self._told = self._untold = 0
         self._last = ""
         self._relay = asyncio.create_task(self._relay_output())
-        self.ended: asyncio.Future[int] = asyncio.ensure_future(process.wait())
+        self.ended: asyncio.Future[int | None] = asyncio.ensure_future(self._end())
+        """The program's exit code, once it has ended; None once the last that it left has."""
 
     @classmethod
     async def start(cls, launch: Launch, on_line: Callable[[str], None]) -> Self:
         """Start the program in a session of its own; `on_line` takes its output. Raises OSError.
 
-        setpriv has the kernel send SIGTERM should we be killed: no client outlives us unasked.
+        setpriv has the kernel send SIGTERM should we be killed: no client outlives us unasked, unless it is
+        a daemon, which the next run finds.
         """
+        mark = members.new_mark()
         process = await asyncio.create_subprocess_exec(
-            *("setpriv", "--pdeathsig", "TERM", "--", *launch.argv),
+            *(*members.marking(mark), "setpriv", "--pdeathsig", "TERM", "--", *launch.argv),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -58,7 +70,7 @@ class Tree:
             | dict(launch.environment),
             limit=LINE_MAX_BYTES,
         )
-        tree = cls(process, on_line)
+        tree = cls(process, launch, mark, on_line)
         if process.stdin:
             # A program that ended before it read is told by its end.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -69,23 +81,72 @@ class Tree:
 
     @property
     def alive(self) -> bool:
-        """Whether the program itself runs."""
+        """Whether the program itself runs, or what it left, or the tunnel alone tells."""
         return not self.ended.done()
 
     def how_it_ended(self) -> str:
         """Tell exit code or signal and the last lines of output."""
         code = self.ended.result()
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if code is None:
+            how = "has lost the last of its processes"
+        elif code < 0:
+            how = f"was ended by {signal.Signals(-code).name}"
+        else:
+            how = f"ended with exit code {code}"
         return f"{how}; its last words: {' / '.join(self.last_words)}" if self.last_words else how
 
-    async def stop(self) -> None:
-        """End the whole tree, see `end_tree`, and read the last of its output."""
-        await end_tree(self.pid)
+    async def stop(self, patience_seconds: float = TERM_TIMEOUT_SECONDS) -> None:
+        """End the whole tree, by its stop command where there is one, and read the last of its output."""
+        loop = asyncio.get_running_loop()
+        kill_at = loop.time() + patience_seconds
+        if self._launch.stop and self.alive:
+            await self._ask_to_stop()
+        try:
+            await members.end(self._members, kill_at - loop.time())
+        except OSError:
+            # No descriptor left to look at /proc with: its process group is told by the kernel alone.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         # Somebody else may hold the pipe open: what is there is read, then it is left.
-        reading = asyncio.gather(self.ended, self._relay, return_exceptions=True)
+        reading = asyncio.gather(self._process.wait(), self._relay, return_exceptions=True)
         await asyncio.wait([reading], timeout=PIPE_TIMEOUT_SECONDS)
         self._relay.cancel()
+        self.ended.cancel()
         self._tell_untold()
+
+    async def _ask_to_stop(self) -> None:
+        try:
+            asking = await Tree.start(Launch(self._launch.stop), self._on_line)
+        except OSError as error:
+            self._on_line(f"the stop command cannot be started: {error.strerror}")
+            return
+        await asyncio.wait([asking.ended], timeout=STOP_COMMAND_SECONDS)
+        if asking.alive:
+            self._on_line(f"the stop command did not end within {STOP_COMMAND_SECONDS:g} s")
+        elif asking.ended.result():
+            self._on_line(f"the stop command {asking.how_it_ended()}")
+        await asking.stop(patience_seconds=0)
+
+    async def _end(self) -> int | None:
+        """Wait for the end of the program, or of what it left where it may leave something."""
+        code = await self._process.wait()
+        if code or not self._launch.may_daemonise:
+            return code
+        self.pid = None
+        left = self._members()
+        if not left:
+            # A daemon that is not ours was told what to do: its tunnel alone says how it fares.
+            await asyncio.get_running_loop().create_future()
+        while left:
+            self.pid = left[0].pid
+            await members.ended(left, first=True)
+            left = self._members()
+        return None
+
+    def _members(self) -> list[psutil.Process]:
+        session = self._process.pid if self._process.returncode is None else None
+        # While /proc is read, the last may end having left another; the second time that one is seen.
+        return members.of(self._mark, session) or members.of(self._mark, session)
 
     async def _relay_output(self) -> None:
         output = self._process.stdout
@@ -126,60 +187,8 @@ class Tree:
             self._untold = 0
 
 
-async def end_tree(pid: int) -> None:
-    """End a program and what came of it: SIGTERM, once more, and SIGKILL for what is left."""
-    try:
-        await _end_all(pid)
-    except OSError:
-        # No descriptor left to look at /proc with: its process group is told by the kernel alone.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-
-
-async def _end_all(pid: int) -> None:
-    members = _members(pid)
-    _signal(members, signal.SIGTERM)
-    left = await _gone(members, TERM_AGAIN_SECONDS)
-    _signal(left, signal.SIGTERM)
-    left = await _gone(left, TERM_TIMEOUT_SECONDS - TERM_AGAIN_SECONDS)
-    left = list({*left, *_members(pid)})
-    _signal(left, signal.SIGKILL)
-    await _gone(left, KILL_TIMEOUT_SECONDS)
-
-
-def _members(pid: int) -> list[psutil.Process]:
-    """Find the program, its descendants, and those of its session whose parent is gone already."""
-    found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            if process.pid == pid:
-                found |= {child.pid: child for child in process.children(recursive=True)}
-            if os.getsid(process.pid) == pid:
-                found[process.pid] = process
-    return list(found.values())
-
-
-def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
-
-
-async def _gone(processes: Iterable[psutil.Process], timeout_seconds: float) -> list[psutil.Process]:
-    """Wait until all have ended; returns those that have not."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_seconds
-    left = list(processes)
-    while left := [process for process in left if _lives(process)]:
-        if loop.time() >= deadline:
-            break
-        # Not every member is our child, so no event tells its end.
-        await asyncio.sleep(0.02)
-    return left
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+async def end_left_behind() -> int:
+    """End what an earlier run of ours that was killed left in this namespace; returns how many there were."""
+    found = len(members.left_behind())
+    await members.end(members.left_behind, TERM_TIMEOUT_SECONDS)
+    return found

@@ -80,7 +80,7 @@ class Reconciler:
             (*(self._settings.lan_networks or ()), *self._brought.beside),
             snapshot.named_addresses(),
         )
-        want = policy.with_tunnel(want, self._brought.setup, snapshot)
+        want = policy.in_front(policy.with_tunnel(want, self._brought.setup, snapshot), snapshot.places)
         return policy.changes(want, snapshot), View(snapshot, networks, tables)
 
     def follow(self, brought: Brought) -> None:

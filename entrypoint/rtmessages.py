@@ -5,7 +5,18 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
-from entrypoint.network import IPV6, Address, IPAddress, IPInterface, IPNetwork, Link, LinkState, Route, Rule
+from entrypoint.network import (
+    IPV6,
+    PROTOCOL,
+    Address,
+    IPAddress,
+    IPInterface,
+    IPNetwork,
+    Link,
+    LinkState,
+    Route,
+    Rule,
+)
 
 _RTN_UNICAST = 1
 _FR_ACT_TO_TBL = 1
@@ -106,6 +117,14 @@ def rule(message: Any) -> Rule | None:
         message.get("FRA_FWMARK") or 0,
         message.get("protocol") or 0,
     )
+
+
+def foreign_place(message: Any) -> tuple[int, int] | None:
+    """Return IP version and priority of a rule that does not carry our tag; None for ours."""
+    version = {socket.AF_INET: 4, socket.AF_INET6: IPV6}.get(message["family"])
+    if version is None or message.get("protocol") == PROTOCOL:
+        return None
+    return version, message.get("priority") or 0
 
 
 def _network(message: Any, attribute: str, bits: int) -> IPNetwork:

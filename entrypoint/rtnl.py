@@ -102,14 +102,16 @@ class Rtnl:
         links = tuple([rtmessages.link(message) async for message in await self._netlink.get_links()])
         names = {link.index: link.name for link in links}
         addresses = tuple([rtmessages.address(message) async for message in await self._netlink.get_addr()])
-        rules = [rtmessages.rule(message) async for message in await self._netlink.get_rules()]
+        told = [message async for message in await self._netlink.get_rules()]
+        rules = tuple(rule for rule in map(rtmessages.rule, told) if rule)
+        places = frozenset(place for place in map(rtmessages.foreign_place, told) if place)
         routes: list[Route] = []
         for link in links:
             if not link.loopback and link.up:
                 # The client's own routes into the tunnel may be thousands, and concern nobody.
                 protocol = PROTOCOL if link.is_tunnel else 0
                 routes += [route async for route in self._routes(link.index, names, protocol)]
-        return Snapshot(links, addresses, tuple(routes), tuple(rule for rule in rules if rule))
+        return Snapshot(links, addresses, tuple(routes), rules, places)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""

@@ -74,18 +74,19 @@ class Settings:
         "auto",
         parse.choice("auto", "openvpn", "wireguard", "openconnect", "command", "none"),
         "`openvpn`, `wireguard`, `openconnect`, `command`, `none`; `auto`: by the configuration found",
-        only=(
-            "auto",
-            "openvpn",
-            "wireguard",
-        ),
+        only=("auto", "openvpn", "wireguard", "command", "none"),
     )
     vpn_config: Path | None = _setting(
         "auto",
         parse.auto_or(parse.path),
         f"the client's configuration; `auto`: the only `*.ovpn` or `*.conf` in `{CONFIG_FOLDER}`",
     )
-    vpn_server: str | None = _setting("", parse.text, "openconnect: the server's address", only=NOT_YET)
+    vpn_server: str | None = _setting(
+        "",
+        parse.text,
+        "`command`: the client's servers, names or addresses; they are reached by the gateway whatever the "
+        "tunnel takes",
+    )
     vpn_protocol: str = _setting(
         "anyconnect",
         parse.choice("anyconnect", "gp", "pulse", "nc", "f5", "fortinet", "array"),
@@ -109,13 +110,15 @@ class Settings:
         "", parse.words, "more arguments for the client, quoted as in a shell"
     )
     vpn_command: tuple[str, ...] | None = _setting(
-        "", parse.words, "`command`: what starts a vendor's client (it may stay or daemonise)", only=NOT_YET
+        "", parse.words, "`command`: what starts a vendor's client (it may stay or daemonise)"
     )
     vpn_stop_command: tuple[str, ...] | None = _setting(
-        "", parse.words, "`command`: what stops it", only=NOT_YET
+        "", parse.words, "`command`: what stops it, before its processes are ended"
     )
     vpn_interface: str | None = _setting(
-        "auto", parse.auto_or(parse.link_name), "the tunnel's name; `auto`: the tunnel link that appears"
+        "auto",
+        parse.auto_or(parse.link_name),
+        "the tunnel's name; `auto`: the tunnel link that appears; `none`: the one there is",
     )
     vpn_up_timeout: float = _setting("60s", parse.duration, "how long one attempt may take", unit="duration")
     vpn_dns: str | tuple[IPAddress, ...] = _setting(
@@ -149,7 +152,11 @@ class Settings:
     kill_switch: str = _setting(
         "off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel", only=("off",)
     )
-    rule_priority: int = _setting("90", parse.number(1, parse.RULE_PRIORITY_LAST), "our rules' priority")
+    rule_priority: int = _setting(
+        "90",
+        parse.number(1, parse.RULE_PRIORITY_LAST),
+        "our rules' priority; less where a rule that names none came before them",
+    )
     route_table: int = _setting(
         "7100", parse.first_table, "our first routing table; one per container interface"
     )

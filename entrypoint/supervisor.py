@@ -14,7 +14,7 @@ from entrypoint.faults import BadSettings
 from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
 from entrypoint.network import IPAddress, IPInterface, Link
 from entrypoint.policy import Before, Brought
-from entrypoint.processes import Tree, end_tree
+from entrypoint.processes import Tree, end_left_behind
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 
@@ -56,6 +56,8 @@ class Supervisor:
         """Every server address that the client told, and those of a killed run."""
         self._foreign: frozenset[int] = frozenset()
         """Tunnel links that were there before the client, by index."""
+        self._chosen_from: list[str] = []
+        """Names of the tunnels that were seen last."""
         self._failures = 0
         self._under_way = False
         """Whether an attempt has begun whose client needs no process."""
@@ -81,9 +83,8 @@ class Supervisor:
         """End the client of a killed run; returns what that run noted of the main table."""
         left = leftovers.find(self._run_dir)
         self.servers |= left.servers
-        if left.client:
-            log.info("ending process %d, the client of an earlier run that was killed", left.client)
-            await end_tree(left.client)
+        if ended := await end_left_behind():
+            log.info("ended %d processes of an earlier run that was killed", ended)
         return left.before
 
     async def run(self) -> None:
@@ -144,6 +145,7 @@ class Supervisor:
 
     async def _start(self) -> None:
         launch = await self.client.open(self._take_report)
+        self.servers |= set(self.report.pinned)
         if self.report.pinned:
             # The way to the server stands before the first packet to it.
             await self._reconciler.reconcile()
@@ -226,8 +228,7 @@ class Supervisor:
 
     def _note(self) -> None:
         try:
-            pid = self.tree.pid if self.tree else None
-            leftovers.note(self._run_dir, pid, self.servers, self._reconciler.before)
+            leftovers.note(self._run_dir, self.servers, self._reconciler.before)
         except OSError as error:
             # Needed only should we be killed; a full disk must not cost the tunnel.
             log.warning("cannot note the client in %s: %s", self._run_dir, error.strerror)
@@ -243,12 +244,24 @@ class Supervisor:
 
     def _find_tunnel(self) -> tuple[Link, tuple[IPInterface, ...]] | None:
         name = self._settings.vpn_interface or self.report.interface
-        for link, addresses in tunnels(self._reconciler.view.snapshot):
-            if link.name == name if name else link.index not in self._foreign:
-                # One that lost an address of the client's serves a part of it at most.
-                whole = {interface.ip for interface in addresses} >= set(self.report.addresses)
-                return (link, addresses) if whole else None
+        found = [
+            (link, addresses)
+            for link, addresses in tunnels(self._reconciler.view.snapshot)
+            if (link.name == name if name else link.index not in self._foreign)
+        ]
+        self._tell_choice([link.name for link, _ in found])
+        for link, addresses in found:
+            # One that lost an address of the client's serves a part of it at most.
+            whole = {interface.ip for interface in addresses} >= set(self.report.addresses)
+            return (link, addresses) if whole else None
         return None
+
+    def _tell_choice(self, names: list[str]) -> None:
+        """Say once which of several tunnels is taken."""
+        if len(names) > 1 and names != self._chosen_from:
+            told = "saw several tunnels, %s: health follows %s; set VPN_INTERFACE to name another"
+            log.warning(told, " and ".join(names), names[0])
+        self._chosen_from = names
 
     def _enter(self, state: State) -> None:
         # A stop is begun at any moment and goes before what the client is doing meanwhile.

@@ -11,7 +11,9 @@ class ClientFacts:
     alive: bool = False
     pid: int | None = None
     connected: bool = False
-    """The client itself says that it holds its session."""
+    """The client itself says that it holds its session, or nothing more can be known of it."""
+    stands: str = "holds its session"
+    """What `connected` means, in words that follow the client's name."""
     detail: str = ""
     """Where the client stands, in its own words."""
     failure: str | None = None

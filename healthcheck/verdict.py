@@ -111,7 +111,7 @@ def _client(facts: Facts, now: float) -> tuple[bool, str]:
     client = facts.client
     if client.alive and client.connected:
         server = f" with {client.server}" if client.server else ""
-        return True, f"{client.name} holds its session{server}"
+        return True, f"{client.name} {client.stands}{server}"
     stands = "has no session yet" if client.alive else "is not running"
     if not (cause := client.failure or client.detail):
         cause = (

@@ -23,6 +23,11 @@ class Launch:
     """Written to the program's standard input, which is then closed."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the little that every client inherits; never a secret."""
+    may_daemonise: bool = False
+    """The program may end with 0 and leave its tunnel: the client lives as long as any process that it left,
+    or, where it left none, as its tunnel."""
+    stop: tuple[str, ...] = ()
+    """Program and arguments that ask a living client to end, before it is ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +35,9 @@ class Report:
     """What a client says of itself, whole at each change."""
 
     connected: bool = False
-    """True while the client holds its session with the server."""
+    """True while the client holds its session with the server, as far as it can be known."""
+    stands: str = "holds its session"
+    """What `connected` means, in words that follow the client's name."""
     detail: str = ""
     """Where the client stands, in its own words."""
     failure: str | None = None

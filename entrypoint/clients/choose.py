@@ -4,12 +4,28 @@ from pathlib import Path
 
 from entrypoint.clients import config_file
 from entrypoint.clients.base import Client
+from entrypoint.clients.command import Command
+from entrypoint.clients.none import NoClient
 from entrypoint.clients.openvpn import OpenVPN
 from entrypoint.clients.wg_tools import kernel_has_wireguard
 from entrypoint.clients.wireguard import WireGuard
 from entrypoint.faults import BadSettings
 from entrypoint.files import why_forbidden
-from entrypoint.settings import CONFIG_FOLDER, Settings
+from entrypoint.settings import CONFIG_FOLDER, TABLE, Settings
+
+_USED_BY = {
+    "VPN_CONFIG": ("openvpn", "wireguard"),
+    "VPN_SERVER": ("openconnect", "command"),
+    "VPN_PROTOCOL": ("openconnect",),
+    "VPN_USERNAME": ("openvpn", "openconnect"),
+    "VPN_PASSWORD": ("openvpn", "openconnect"),
+    "VPN_TOTP_SECRET": ("openvpn", "openconnect"),
+    "VPN_KEY_PASSPHRASE": ("openvpn", "openconnect"),
+    "VPN_ARGS": ("openvpn", "openconnect", "command"),
+    "VPN_COMMAND": ("command",),
+    "VPN_STOP_COMMAND": ("command",),
+}
+"""Settings that not every client uses; the others refuse them, rather than ignore what somebody relies on."""
 
 
 def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
@@ -17,31 +33,65 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
 
     `ipv6` says whether this network namespace has IPv6.
     """
-    config = settings.vpn_config or _only_config()
-    if settings.vpn_client == "wireguard" or (settings.vpn_client == "auto" and _is_wireguard(config)):
-        unused = {
-            "VPN_USERNAME": settings.vpn_username,
-            "VPN_PASSWORD": settings.vpn_password,
-            "VPN_ARGS": settings.vpn_args,
-        }
-        return WireGuard(
-            config,
-            interface=settings.vpn_interface,
-            unused=[name for name, value in unused.items() if value],
-            ipv6=ipv6,
-            kernel=kernel_has_wireguard,
-        )
-    return OpenVPN(
-        config,
-        username=settings.vpn_username,
-        password=settings.vpn_password,
-        passphrase=settings.vpn_key_passphrase,
-        totp=settings.vpn_totp_secret,
-        interface=settings.vpn_interface,
-        args=settings.vpn_args or (),
-        ipv6=ipv6,
-        run_dir=run_dir,
-    )
+    kind, client = settings.vpn_client, None
+    faults: list[str] = []
+    try:
+        config = settings.vpn_config
+        if config is None and kind in {"auto", *_USED_BY["VPN_CONFIG"]}:
+            config = _only_config()
+        if kind == "auto":
+            kind = "wireguard" if config and _is_wireguard(config) else "openvpn"
+        client = _make(kind, config or Path(), settings, run_dir, ipv6=ipv6)
+    except BadSettings as fault:
+        faults += fault.texts
+    faults += _unused(kind, settings)
+    if faults or client is None:
+        raise BadSettings(*faults)
+    return client
+
+
+def _unused(kind: str, settings: Settings) -> list[str]:
+    """Return a fault for each setting that this kind of client has no use for."""
+    return [
+        f"cannot use {setting}: VPN_CLIENT={kind} has no use for it; "
+        f"leave it out, or set VPN_CLIENT={' or '.join(users)}"
+        for setting, users in _USED_BY.items()
+        # Where no configuration is found, a command explains what was meant.
+        if kind not in users and (kind != "auto" or users == ("command",)) and _is_set(settings, setting)
+    ]
+
+
+def _is_set(settings: Settings, name: str) -> bool:
+    (row,) = (row for row in TABLE if row.name == name)
+    value = getattr(settings, name.lower())
+    return value is not None and value != row.parser(row.default)
+
+
+def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
+    match kind:
+        case "none":
+            return NoClient()
+        case "command":
+            return Command(
+                settings.vpn_command,
+                settings.vpn_stop_command,
+                args=settings.vpn_args or (),
+                servers=settings.vpn_server,
+            )
+        case "wireguard":
+            return WireGuard(config, interface=settings.vpn_interface, ipv6=ipv6, kernel=kernel_has_wireguard)
+        case _:
+            return OpenVPN(
+                config,
+                username=settings.vpn_username,
+                password=settings.vpn_password,
+                passphrase=settings.vpn_key_passphrase,
+                totp=settings.vpn_totp_secret,
+                interface=settings.vpn_interface,
+                args=settings.vpn_args or (),
+                ipv6=ipv6,
+                run_dir=run_dir,
+            )
 
 
 def _only_config() -> Path:

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from entrypoint.clients.wg_config import Peer
 from entrypoint.network import MARK, IPAddress
@@ -43,14 +42,19 @@ def kernel_has_wireguard() -> bool:
     return known
 
 
-async def link(name: str) -> dict[str, Any] | None:
-    """Return what `ip` says of a link; None where there is none."""
+async def is_there(name: str) -> bool:
+    """Tell whether there is a link of this name."""
     with contextlib.suppress(ToolError):
-        found: list[dict[str, Any]] = json.loads(
-            await _run("ip", "-json", "-details", "link", "show", "dev", name)
-        )
-        return found[0]
-    return None
+        await _run("ip", "link", "show", "dev", name)
+        return True
+    return False
+
+
+async def our_links() -> list[str]:
+    """Return the links that a run of ours made and did not take away; raises ToolError."""
+    told = await _run("ip", "-json", "link", "show", "group", str(GROUP), "type", KERNEL_KIND)
+    # An empty table is empty text; what a filter left out is an object without content.
+    return [link["ifname"] for link in json.loads(told or "[]") if link]
 
 
 async def add_link(name: str) -> None:

@@ -10,18 +10,17 @@ import logging
 import re
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from entrypoint.clients import config_file, wg_config, wg_tools
 from entrypoint.clients.base import AttemptFailed, Launch, Report
-from entrypoint.clients.lookup import addresses_of
-from entrypoint.clients.wg_config import Config, Peer
+from entrypoint.clients.wg_config import Config
+from entrypoint.clients.wg_line import Line, look_up
 from entrypoint.clients.wg_session import Session
-from entrypoint.clients.wg_text import Endpoint
 from entrypoint.faults import BadSettings
-from entrypoint.network import IPV6, MARK, IPAddress, TunnelSetup
+from entrypoint.network import MARK, TunnelSetup
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +28,6 @@ DEFAULT_LINK = "wg0"
 CALL_SECONDS = 6.0
 """How long a silent address has before the next has its turn, and names are looked up anew; one retry of
 WireGuard's (REKEY_TIMEOUT, 5 s) is within."""
-LOOK_UP_SECONDS = 5.0
-"""A name may take so long; a stop waits for it."""
 BESIDE_SECONDS = 60.0
 """The same where another peer answers."""
 FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.05, 1.0
@@ -39,34 +36,6 @@ ASKED_LOOK_SECONDS = 0.25
 """While a peer is asked whether it is still there."""
 _LINK_NAME = re.compile(r"[A-Za-z0-9_=+.-]{1,15}")
 """What wg-quick takes as a link's name from the name of a file."""
-
-
-@dataclass(slots=True)
-class _Line:
-    """The line to one peer."""
-
-    peer: Peer
-    session: Session
-    untried: list[IPAddress] = field(default_factory=list)
-    at: IPAddress | None = None
-    """Where it is called now."""
-    called: float = 0.0
-    """When it was called there first, by the monotonic clock."""
-
-    def next_address(self) -> bool:
-        """Turn to the next address; False where there is none, or it is the one that is called already."""
-        before, self.at = self.at, self.untried.pop(0) if self.untried else self.at
-        return self.at != before
-
-    @property
-    def called_at(self) -> tuple[IPAddress, int] | None:
-        """Address and port where it is called."""
-        return (self.at, self.peer.endpoint.port) if self.at and self.peer.endpoint else None
-
-    def __str__(self) -> str:
-        where = Endpoint(str(self.at), self.called_at[1]) if self.called_at else "whoever calls us"
-        named = self.peer.endpoint
-        return f"{where}{f' ({named.host})' if named and named.host != str(self.at) else ''}"
 
 
 class WireGuard:
@@ -80,19 +49,14 @@ class WireGuard:
         config: Path,
         *,
         interface: str | None,
-        unused: Iterable[str],
         ipv6: bool,
         kernel: Callable[[], bool],
     ) -> None:
         """Check everything that can be checked before the start.
 
-        `interface` is the link's name, None for the file's. `unused` are settings that are set and mean
-        nothing here. `ipv6`: whether the container has IPv6; `kernel` finds out whether its kernel has
-        WireGuard, and is asked once all else is right.
+        `interface` is the link's name, None for the file's. `ipv6`: whether the container has IPv6;
+        `kernel` finds out whether its kernel has WireGuard, and is asked once all else is right.
         """
-        faults = [
-            f"cannot use {name} with WireGuard: it knows no such thing; leave it out" for name in unused
-        ]
         checked = None
         try:
             checked, found = wg_config.parse(config_file.decode(config_file.read(config)))
@@ -102,9 +66,8 @@ class WireGuard:
             checked = wg_config.without_ipv6(checked)
             if not checked.addresses:
                 found = ["it has IPv6 addresses alone, and the container has no IPv6; add an IPv4 Address"]
-        faults += [f"cannot use VPN_CONFIG={config}: {fault}" for fault in found]
-        if checked is None or faults:
-            raise BadSettings(*faults)
+        if checked is None or found:
+            raise BadSettings(*(f"cannot use VPN_CONFIG={config}: {fault}" for fault in found))
         self._kernel = kernel()
         self.device: str | None = None if self._kernel else "/dev/net/tun"
         self.title = f"wireguard with {config}, by {'the kernel' if self._kernel else 'wireguard-go'}"
@@ -115,13 +78,15 @@ class WireGuard:
         self._made = False
         self._living: asyncio.Task[None] | None = None
         self._told: Report | None = None
+        self._setup: TunnelSetup | None = None
+        """Without routes until somebody has answered."""
         self._report: Callable[[Report], None] = lambda _: None
 
     async def open(self, report: Callable[[Report], None]) -> Launch:
         """Look names up and make the link; raises AttemptFailed."""
-        self._report, self._told = report, None
-        lines = [_Line(peer, Session(time.monotonic())) for peer in self._config.peers]
-        problems = await self._look_up(lines)
+        self._report, self._told, self._setup = report, None, None
+        lines = [Line(peer, Session(time.monotonic())) for peer in self._config.peers]
+        problems = await look_up(lines, ipv6=self._ipv6)
         now = time.monotonic()
         for line in lines:
             line.next_address()
@@ -144,8 +109,8 @@ class WireGuard:
         )
 
     async def mends_itself(self) -> bool:
-        """Tell whether the link is still there: what stands on it is put back by the reconciler."""
-        return await wg_tools.link(self.link) is not None
+        """Tell that it does not: what stands on a link is put back by the reconciler, the link by nobody."""
+        return False
 
     async def close(self) -> None:
         """Stop watching; a link of the kernel's goes, the one of wireguard-go has gone with it."""
@@ -159,19 +124,16 @@ class WireGuard:
             await wg_tools.delete_link(self.link)
 
     async def _make_room(self) -> None:
-        """Take away what a killed run left of the link; raises AttemptFailed where it is somebody else's."""
-        there = await wg_tools.link(self.link)
-        if there is None:
-            return
-        kind = there.get("linkinfo", {}).get("info_kind", "")
-        if there.get("group") != str(wg_tools.GROUP) or kind != wg_tools.KERNEL_KIND:
+        """Take away what a killed run left; raises AttemptFailed where a link is somebody else's."""
+        for link in await wg_tools.our_links():
+            await wg_tools.delete_link(link)
+        if await wg_tools.is_there(self.link):
             raise AttemptFailed(
                 f"cannot make {self.link}: saw a link of that name that is not ours; remove it, or set "
                 "VPN_INTERFACE to a name that is free"
             )
-        await wg_tools.delete_link(self.link)
 
-    async def _live(self, lines: list[_Line]) -> None:
+    async def _live(self, lines: list[Line]) -> None:
         """Configure the link and follow its handshakes, until cancelled."""
         while True:
             try:
@@ -179,15 +141,17 @@ class WireGuard:
                     await wg_tools.listens(self.link)
                 called = {line.peer.public_key: line.called_at for line in lines if line.called_at}
                 await wg_tools.configure(self.link, wg_config.setconf(self._config, MARK, called))
-                mtu = self._config.mtu or await self._mtu(lines)
-                self._tell(Report(setup=TunnelSetup(link=self.link, mtu=mtu)), lines, ())
+                if self._setup is None:
+                    mtu = self._config.mtu or await self._mtu(lines)
+                    self._setup = TunnelSetup(link=self.link, mtu=mtu, addresses=self._config.addresses)
+                self._tell(lines, ())
                 await self._follow(lines)
             except wg_tools.ToolError as error:
                 # Where the link is gone for good, the supervisor ends us.
-                self._report(replace(self._told or Report(), connected=False, detail=str(error)))
+                self._say(replace(self._told or Report(), connected=False, detail=str(error)))
                 await asyncio.sleep(LOOK_SECONDS)
 
-    async def _follow(self, lines: list[_Line]) -> None:
+    async def _follow(self, lines: list[Line]) -> None:
         """Look at the handshakes as often as something may have changed; raises ToolError."""
         pause = FIRST_LOOK_SECONDS
         while True:
@@ -199,7 +163,11 @@ class WireGuard:
                     await wg_tools.ask(self.link, line.peer)
                     line.session.asked(now)
             held = [line for line in lines if line.session.held(now)]
-            self._tell(self._told or Report(), lines, held)
+            for line in held:
+                line.answered = True
+            if held and self._setup:
+                self._setup = replace(self._setup, routes=self._config.routes)
+            self._tell(lines, held)
             silent = [line for line in lines if line not in held]
             await self._call_again(silent, now, BESIDE_SECONDS if held else CALL_SECONDS)
             if not held:
@@ -212,14 +180,14 @@ class WireGuard:
                 next_look = min(next_look, now + ASKED_LOOK_SECONDS)
             pause = max(next_look - now, FIRST_LOOK_SECONDS)
 
-    async def _call_again(self, silent: Collection[_Line], now: float, patience: float) -> None:
+    async def _call_again(self, silent: Collection[Line], now: float, patience: float) -> None:
         """Turn to the next address of who has been silent for `patience` seconds."""
         for line in silent:
             # Where nothing keeps the tunnel awake, nothing begins a handshake.
             if line.at and not line.peer.keepalive:
                 await wg_tools.ask(self.link, line.peer)
         due = [line for line in silent if line.peer.endpoint and now - line.called >= patience]
-        for problem in await self._look_up([line for line in due if not line.untried]):
+        for problem in await look_up([line for line in due if not line.untried], ipv6=self._ipv6):
             log.info("%s: %s", self.name, problem)
         for line in due:
             line.called = now
@@ -228,55 +196,39 @@ class WireGuard:
                 section = wg_config.peer_section(line.peer, line.called_at)
                 await wg_tools.call(self.link, line.peer.public_key, section)
 
-    async def _look_up(self, lines: Collection[_Line]) -> list[str]:
-        """Find the addresses of these peers; returns what went wrong, a text each."""
-        problems = []
-
-        async def look_up(line: _Line) -> None:
-            if line.peer.endpoint is None:
-                return
-            try:
-                found = await addresses_of(line.peer.endpoint.host, LOOK_UP_SECONDS)
-            except AttemptFailed as failed:
-                problems.append(str(failed))
-                return
-            line.untried = [address for address in found if self._ipv6 or address.version != IPV6]
-            if not line.untried:
-                problems.append(
-                    f"{line.peer.endpoint} cannot be reached: saw IPv6 addresses alone, and the container "
-                    "has no IPv6; name an IPv4 address"
-                )
-
-        await asyncio.gather(*map(look_up, lines))
-        return problems
-
-    async def _mtu(self, lines: Iterable[_Line]) -> int | None:
+    async def _mtu(self, lines: Iterable[Line]) -> int | None:
         """Return what fits the ways to all that are called."""
         fits = [await wg_tools.tunnel_mtu(line.at) for line in lines if line.at]
         return min((mtu for mtu in fits if mtu), default=None)
 
-    def _tell(self, report: Report, lines: Collection[_Line], held: Collection[_Line]) -> None:
+    def _tell(self, lines: Collection[Line], held: Collection[Line]) -> None:
         """Report what is new."""
-        silent = ", ".join(str(line) for line in lines if line not in held)
-        detail = f"no handshake with {silent}: it does not answer, or the keys are not those that it knows"
+        silent = [line for line in lines if line not in held]
         if held:
-            detail = f"handshake with {', '.join(map(str, held))}{f'; none with {silent}' if silent else ''}"
-        setup = report.setup
-        if held and setup:
-            setup = replace(setup, routes=self._config.routes)
-        server = next((line.at for line in (*held, *lines) if line.at), None)
+            detail = f"handshake with {_named(held)}{f'; none with {_named(silent)}' if silent else ''}"
+        elif any(line.answered for line in silent):
+            detail = f"no handshake with {_named(silent)} any more: it has fallen silent"
+        else:
+            detail = f"no handshake with {_named(silent)}: it does not answer, or keys are wrong"
         new = Report(
             connected=bool(held),
             detail=detail,
             interface=self.link,
-            server=server,
+            server=next((line.at for line in (*held, *lines) if line.at), None),
             addresses=tuple(interface.ip for interface in self._config.addresses),
-            setup=replace(setup, addresses=self._config.addresses) if setup else None,
+            setup=self._setup,
             resolvers=self._config.resolvers,
             search=self._config.search,
         )
-        if new != self._told:
-            if held and silent:
-                log.warning("%s: %s", self.name, detail)
-            self._told = new
-            self._report(new)
+        if held and silent and new != self._told:
+            log.warning("%s: %s", self.name, detail)
+        self._say(new)
+
+    def _say(self, report: Report) -> None:
+        if report != self._told:
+            self._told = report
+            self._report(report)
+
+
+def _named(lines: Iterable[Line]) -> str:
+    return ", ".join(map(str, lines))

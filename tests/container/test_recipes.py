@@ -1,14 +1,19 @@
 """The README's recipes as they stand, beside compose.example.yml as it stands."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.container.stack import GREETING, Stack, recipe
 from tests.lab.addresses import V4
 from tests.lab.docker import TUNNEL, DockerLab, fetch
+from tests.lab.docker_image import REPOSITORY
+from tests.lab.docker_stand_ins import build, other_image, vendor_package
 from tests.lab.openvpn_server import OpenVPNServer
+from tests.lab.others import GLUETUN, TAILSCALE, Lines, gluetun, tailscale
 from tests.lab.wireguard_server import WireGuardServer
 
 
@@ -50,3 +55,48 @@ def test_wireguard(lab: DockerLab, stack: Stack, tmp_path: Path) -> None:
         assert sysctl.returncode != 0
     finally:
         server.kill()
+
+
+def test_a_vendors_program(lab: DockerLab, stack: Stack, server: OpenVPNServer, tmp_path: Path) -> None:
+    """The example image with a package that daemonises: healthy, both ways, and an orderly end."""
+    shutil.copytree(REPOSITORY / "examples/vendor", tmp_path / "vendor")
+    vendor_package(tmp_path / "vendor")
+    build(lab.engine, tmp_path / "vendor", "sidegate-vendor")
+    assert "docker build -t sidegate-vendor examples/vendor\n" in recipe("A vendor's program", "sh")
+    stack.add("compose.override.yml", recipe("A vendor's program"))
+    server.write_client_config(stack.directory / "vpn/account.conf")
+    stack.up()
+    assert answers_both_ways(lab, stack)
+    vpn = stack.container("vpn")
+    assert vpn.stop(10) < 5
+    assert vpn.state["ExitCode"] == 0
+    assert "stopped: no rule, route or process of ours is left" in vpn.lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("heading", "image", "service", "other", "lines"),
+    [
+        ("Beside gluetun", "qmcgaw/gluetun", "gluetun", GLUETUN, gluetun),
+        ("Beside tailscale", "tailscale/tailscale", "tailscale", TAILSCALE, tailscale),
+    ],
+    ids=["gluetun", "tailscale"],
+)
+def test_beside_another_container(
+    *,
+    lab: DockerLab,
+    stack: Stack,
+    server: OpenVPNServer,
+    tmp_path: Path,
+    heading: str,
+    image: str,
+    service: str,
+    other: dict[str, Any],
+    lines: Lines,
+) -> None:
+    """The other's network, its tunnel and its ports; a stand-in leaves its rules and tables in the kernel."""
+    other_image(lab.engine, tmp_path / "other", image, other["options"], lines(TUNNEL, V4))
+    stack.add("compose.override.yml", recipe(heading))
+    server.write_client_config(stack.directory / "vpn/other.conf")
+    stack.up()
+    assert answers_both_ways(lab, stack)
+    assert stack.container(service).tunnel_address(TUNNEL) == stack.container("vpn").tunnel_address(TUNNEL)

@@ -36,7 +36,7 @@ async def keep(settings: Settings, servers: Collection[IPAddress], run_dir: Path
             await reconciler.begin(left.before, every)
             await reconciler.restore(every)
             if run_dir:
-                leftovers.note(run_dir, os.getpid(), every, reconciler.before)
+                leftovers.note(run_dir, every, reconciler.before)
             keeping = asyncio.create_task(reconciler.keep())
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait({keeping, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import ClassVar
 
-from entrypoint.clients.base import Launch, Report
+from entrypoint.clients.base import Client, Launch, Report
 from entrypoint.reconcile import Reconciler
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
@@ -52,12 +52,19 @@ async def supervised(
     makes_tunnel: bool = True,
 ) -> AsyncIterator[Supervisor]:
     """Run a supervisor over the script in this namespace, as `run` wires it."""
+    client = Scripted(script, report, makes_tunnel=makes_tunnel)
+    async with supervising(settings, client, run_dir) as supervisor:
+        yield supervisor
+
+
+@contextlib.asynccontextmanager
+async def supervising(settings: Settings, client: Client, run_dir: Path) -> AsyncIterator[Supervisor]:
+    """Run a supervisor over a client in this namespace, as `run` wires it."""
     async with Rtnl() as rtnl:
         reconciler = Reconciler(rtnl, settings)
-        client = Scripted(script, report, makes_tunnel=makes_tunnel)
         supervisor = Supervisor(client, reconciler, settings, run_dir)
         reconciler.on_pass = supervisor.kernel_changed
-        await reconciler.begin(remember_main=makes_tunnel)
+        await reconciler.begin(remember_main=client.makes_tunnel)
         running = asyncio.create_task(supervisor.run())
         keeping = asyncio.create_task(reconciler.keep())
         try:

@@ -1,11 +1,12 @@
-"""What a client started is ended with it, wherever it hides in its session."""
+"""What a client started is ended with it, wherever it hides, and is followed where it may be a daemon."""
 
 import asyncio
 import os
 from pathlib import Path
 
 from entrypoint.lifecycle import State
-from entrypoint.processes import KILL_TIMEOUT_SECONDS, TERM_TIMEOUT_SECONDS
+from entrypoint.members import KILL_TIMEOUT_SECONDS
+from entrypoint.processes import TERM_TIMEOUT_SECONDS
 from entrypoint.settings import load
 from tests.kernel.conftest import LIMIT_SECONDS, Container
 from tests.kernel.scripted import comes, inside, supervised, tunnel_lines
@@ -16,9 +17,13 @@ SCRIPT = """
 sh -c 'trap "" TERM; echo $$ > child; exec sleep 300' &
 ( sh -c 'echo $$ > grandchild; exec sleep 300' & )
 ( sh -c 'trap "" TERM; echo $$ > deaf-grandchild; exec sleep 300' & )
+( setsid sh -c '( setsid env -i sh -c "echo \\$\\$ > daemon; exec sleep 300" & )' & )
+( setsid sh -c 'trap "" TERM; echo $$ > deaf-daemon; exec sleep 300' & )
 wait
 """
 NAMES = ("child", "grandchild", "deaf-grandchild")
+DAEMONS = ("daemon", "deaf-daemon")
+ALL = (*NAMES, *DAEMONS)
 
 
 def lives(pid: int) -> bool:
@@ -43,12 +48,14 @@ def test_the_whole_tree_is_gone_after_the_stop(container: Container, tmp_path: P
         script = f"cd {tmp_path}; {SCRIPT.format(tunnel=tunnel_lines('tun0', '10.99.0.2/24'))}"
         async with supervised(settings, script, tmp_path) as supervisor:
             await comes(lambda: supervisor.state is State.UP)
-            await comes(lambda: all((tmp_path / name).exists() for name in NAMES))
-            await comes(lambda: all((tmp_path / name).read_text() for name in NAMES))
-            pids.update({name: int((tmp_path / name).read_text()) for name in NAMES})
+            await comes(lambda: all((tmp_path / name).exists() for name in ALL))
+            await comes(lambda: all((tmp_path / name).read_text() for name in ALL))
+            pids.update({name: int((tmp_path / name).read_text()) for name in ALL})
             assert all(lives(pid) for pid in pids.values())
-            assert len({os.getsid(pid) for pid in pids.values()}) == 1
+            assert len({os.getsid(pids[name]) for name in NAMES}) == 1
+            assert len({os.getsid(pid) for pid in pids.values()}) == 1 + len(DAEMONS)
             assert supervisor.tree is not None
+            assert supervisor.tree.pid is not None
             pids["client"] = supervisor.tree.pid
             began = asyncio.get_running_loop().time()
         took = asyncio.get_running_loop().time() - began
@@ -57,4 +64,4 @@ def test_the_whole_tree_is_gone_after_the_stop(container: Container, tmp_path: P
 
     inside(container, work)
     assert [name for name, pid in pids.items() if lives(pid)] == []
-    assert len(pids) == len(NAMES) + 1
+    assert len(pids) == len(ALL) + 1

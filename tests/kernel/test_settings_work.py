@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from entrypoint.clients import choose
-from entrypoint.clients.base import Launch
+from entrypoint.clients.base import AttemptFailed, Launch
 from entrypoint.faults import BadSettings
 from entrypoint.lifecycle import State
 from entrypoint.settings import TABLE, load
@@ -98,6 +98,32 @@ def vpn_username(_: Container, tmp_path: Path, sample: str) -> None:
 def vpn_password(_: Container, tmp_path: Path, sample: str) -> None:
     """Answer with this one, too."""
     assert f'"{sample}"'.encode() in told_to_openvpn(tmp_path, **credentials(VPN_PASSWORD=sample))
+
+
+def of_a_command(tmp_path: Path, **environ: str) -> Launch:
+    """Return how a vendor's client would be started with these settings."""
+    settings, _ = load({"VPN_CLIENT": "command", "VPN_COMMAND": "true", **environ})
+    return asyncio.run(choose.create(settings, tmp_path, ipv6=True).open(lambda _: None))
+
+
+def vpn_command(_: Container, tmp_path: Path, sample: str) -> None:
+    """Start the program that it names, with its arguments."""
+    with pytest.raises(BadSettings, match=r"cannot run VPN_COMMAND: saw No such file .* for /opt/vendor/vpn"):
+        of_a_command(tmp_path, VPN_COMMAND=sample)
+    assert of_a_command(tmp_path, VPN_COMMAND="echo 'a b'", VPN_ARGS="c").argv == ("echo", "a b", "c")
+
+
+def vpn_stop_command(_: Container, tmp_path: Path, sample: str) -> None:
+    """Run that one at the stop."""
+    with pytest.raises(BadSettings, match="cannot run VPN_STOP_COMMAND: saw No such file"):
+        of_a_command(tmp_path, VPN_STOP_COMMAND=sample)
+    assert of_a_command(tmp_path, VPN_STOP_COMMAND="echo 'a b'").stop == ("echo", "a b")
+
+
+def vpn_server(_: Container, tmp_path: Path, sample: str) -> None:
+    """Look its addresses up for each attempt."""
+    with pytest.raises(AttemptFailed, match=f"name {sample} cannot be looked up"):
+        of_a_command(tmp_path, VPN_SERVER=sample)
 
 
 def vpn_totp_secret(_: Container, tmp_path: Path, sample: str) -> None:
@@ -249,6 +275,9 @@ def log_format(container: Container, tmp_path: Path, sample: str) -> None:
 EFFECTS: dict[str, Callable[[Container, Path, str], None]] = {
     "VPN_CLIENT": vpn_client,
     "VPN_CONFIG": vpn_config,
+    "VPN_SERVER": vpn_server,
+    "VPN_COMMAND": vpn_command,
+    "VPN_STOP_COMMAND": vpn_stop_command,
     "VPN_USERNAME": vpn_username,
     "VPN_PASSWORD": vpn_password,
     "VPN_TOTP_SECRET": vpn_totp_secret,

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import signal
 import ssl
 import subprocess
 import tempfile
@@ -10,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from tests.lab.addresses import V4, V6
 from tests.lab.namespaces import Namespace
 from tests.lab.openvpn_login import Form, write_verify_script
-from tests.lab.processes import LoggedProcess
+from tests.lab.vpn_server import ServerProcess
 
 PORT = 1194
 READY = "Initialization Sequence Completed"
@@ -59,9 +58,10 @@ def identity(name: str) -> Identity:
         return Identity(made.stdout, key.read())
 
 
-class OpenVPNServer:
+class OpenVPNServer(ServerProcess):
     """An OpenVPN 2.6 server in a namespace, between `start` and `stop`, `kill` or the lab's end."""
 
+    title = "OpenVPN server"
     tunnel = "tun0"
 
     def __init__(
@@ -89,6 +89,7 @@ class OpenVPNServer:
         only one that it serves, the host gets it if need be. `number`: of several servers on one host, each
         has its own. `lines` are added to its configuration.
         """
+        super().__init__()
         self.host = host
         self.directory = directory
         self.protocol = protocol
@@ -101,16 +102,8 @@ class OpenVPNServer:
         self.address = address
         self.number = number
         self.lines = tuple(lines)
-        self._process: LoggedProcess | None = None
 
-    @property
-    def process(self) -> LoggedProcess:
-        """The running server and its log."""
-        if self._process is None:
-            raise AssertionError("the OpenVPN server was not started")
-        return self._process
-
-    def start(self) -> "OpenVPNServer":
+    def start(self) -> Self:
         """Start it; it accepts clients when this returns."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.login:
@@ -120,25 +113,9 @@ class OpenVPNServer:
         file = self.directory / "server.conf"
         file.write_text(self._config())
         file.chmod(0o600)
-        self._process = self.host.spawn("openvpn", "--config", str(file), name="OpenVPN server")
+        self._process = self.host.spawn("openvpn", "--config", str(file), name=self.title)
         self._process.wait_for_line(READY)
         return self
-
-    def stop(self) -> None:
-        """SIGTERM, as an orderly stop; the clients are told."""
-        self.process.terminate()
-
-    def kill(self) -> None:
-        """SIGKILL: the clients are not told."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """SIGSTOP: the server is there but says nothing."""
-        self.process.signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT, after `pause`."""
-        self.process.signal(signal.SIGCONT)
 
     def accept_login(self, user: str, password: str) -> None:
         """Take this user name and password from now on."""

@@ -1,7 +1,6 @@
 """A real WireGuard server (wireguard-go: the kernel may have none), and the configuration of its client."""
 
 import functools
-import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Self
 
 from tests.lab.addresses import V4, V6
 from tests.lab.namespaces import Namespace
-from tests.lab.processes import LoggedProcess
+from tests.lab.vpn_server import ServerProcess
 from tests.lab.waiting import until
 
 PORT = 51820
@@ -38,9 +37,10 @@ def public_key(private: str) -> str:
     return _wg("pubkey", stdin=private)
 
 
-class WireGuardServer:
+class WireGuardServer(ServerProcess):
     """A wireguard-go in a namespace, between `start` and `stop`, `kill` or the lab's end."""
 
+    title = "WireGuard server"
     tunnel = "client"
     """The client's link is called after its file."""
 
@@ -59,20 +59,13 @@ class WireGuardServer:
         `directory` is its own. `endpoint` is the address or name that the client is given, by default
         the server's own; `allowed` what the client sends into the tunnel; `preshared` adds a PresharedKey.
         """
+        super().__init__()
         self.host = host
         self.directory = directory
         self.port = port
         self.endpoint = endpoint or f"{V4.vpn_endpoint}:{port}"
         self.allowed = tuple(allowed)
         self.preshared = preshared_key("both") if preshared else None
-        self._process: LoggedProcess | None = None
-
-    @property
-    def process(self) -> LoggedProcess:
-        """The running server."""
-        if self._process is None:
-            raise AssertionError("the WireGuard server was not started")
-        return self._process
 
     def start(self) -> Self:
         """Start it; it accepts clients when this returns."""
@@ -83,7 +76,7 @@ class WireGuardServer:
             *("unshare", "--mount", "--propagation", "private", "--"),
             *("sh", "-c", 'mount --bind "$0" /run && exec wireguard-go "$1"', str(run), LINK),
             environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "WG_PROCESS_FOREGROUND": "1"},
-            name="WireGuard server",
+            name=self.title,
         )
         until((run / "wireguard" / f"{LINK}.sock").exists, 5, "wireguard-go")
         self.wg("setconf", LINK, "/dev/stdin", stdin=self._config())
@@ -92,22 +85,6 @@ class WireGuardServer:
             length = family.tunnel.rpartition("/")[2]
             self.host.ip(f"address add {family.tunnel_server}/{length} dev {LINK}")
         return self
-
-    def stop(self) -> None:
-        """SIGTERM; WireGuard has no farewell, so the clients are not told."""
-        self.process.terminate()
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """SIGSTOP: the server is there but says nothing."""
-        self.process.signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT, after `pause`."""
-        self.process.signal(signal.SIGCONT)
 
     def settings(self, directory: Path) -> dict[str, str]:
         """Write the client's configuration; return the settings that a sidecar needs."""

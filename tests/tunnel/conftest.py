@@ -9,7 +9,8 @@ import pytest
 
 from entrypoint.clients.openvpn import OpenVPN
 from tests.lab.topology import Lab
-from tests.tunnel.product import Product
+from tests.lab.wireguard_server import WireGuardServer
+from tests.tunnel.product import AnyProduct, Product
 from tests.unit.openvpn_maker import make_openvpn
 
 
@@ -41,3 +42,26 @@ def standing(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
     server = options.pop("server", {})
     with Lab(**options) as lab:
         yield Product(lab, tmp_path_factory.mktemp("product"), **server)
+
+
+@pytest.fixture
+def make_wireguard(lab: Lab, tmp_path: Path) -> Callable[..., AnyProduct]:
+    """Give a maker of the product beside a server with the keywords of `WireGuardServer`."""
+    return lambda **server: AnyProduct(
+        lab, tmp_path, WireGuardServer(lab.vpn_server, tmp_path / "server", **server)
+    )
+
+
+@pytest.fixture(scope="module")
+def wireguard_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyProduct]:
+    """Give a lab with a server of WireGuard that the tests of a file share."""
+    directory = tmp_path_factory.mktemp("wireguard")
+    with Lab() as lab:
+        yield AnyProduct(lab, directory, WireGuardServer(lab.vpn_server, directory / "server"))
+
+
+@pytest.fixture
+def standing_wireguard(wireguard_lab: AnyProduct) -> AnyProduct:
+    """Give it with the client's configuration as it was, for tests that leave nothing behind."""
+    wireguard_lab.settings = wireguard_lab.vpn.settings(wireguard_lab.directory)
+    return wireguard_lab

@@ -18,7 +18,6 @@ BAD_SETTINGS, MISSING_PRIVILEGE = 78, 77
 
 ALONE = {
     "client": ({"VPN_CLIENT": "openvpm"}, "VPN_CLIENT='openvpm'"),
-    "client-later": ({"VPN_CLIENT": "command"}, "VPN_CLIENT='command' is not built yet"),
     "duration": ({"VPN_UP_TIMEOUT": "60"}, "VPN_UP_TIMEOUT='60' is no duration"),
     "duration-zero": ({"RESTART_DELAY_MAX": "0s"}, "RESTART_DELAY_MAX='0s' is no duration"),
     "number": ({"RULE_PRIORITY": "ninety"}, "RULE_PRIORITY='ninety' is no whole number"),

@@ -10,6 +10,7 @@ from tests.lab.addresses import SERVICE_PORT, V4, V6
 from tests.lab.openvpn_server import PUSH_VPN, PUSH_VPN_V6, OpenVPNServer
 from tests.lab.topology import Lab
 from tests.lab.traffic import reaches
+from tests.lab.vendor import DaemonVendorServer, VendorServer
 from tests.lab.vpn_server import VPNServer
 from tests.lab.waiting import until
 from tests.lab.wireguard_server import WireGuardServer
@@ -18,9 +19,11 @@ from tests.tunnel.product import AnyProduct, Kernel, echoes, kill
 Describe = Callable[[Lab, Path], VPNServer]
 
 
-def openvpn(lab: Lab, directory: Path, protocol: str) -> VPNServer:
-    """Describe a server of OpenVPN."""
-    return OpenVPNServer(
+def openvpn(
+    lab: Lab, directory: Path, protocol: str = "udp", kind: type[OpenVPNServer] = OpenVPNServer
+) -> VPNServer:
+    """Describe a server of OpenVPN, whose client is started in one way or another."""
+    return kind(
         lab.vpn_server,
         directory / "server",
         protocol=protocol,  # type: ignore[arg-type]
@@ -35,9 +38,11 @@ def wireguard(lab: Lab, directory: Path) -> VPNServer:
 
 
 VPNS: dict[str, Describe] = {
-    "openvpn": partial(openvpn, protocol="udp"),
+    "openvpn": openvpn,
     "openvpn-tcp": partial(openvpn, protocol="tcp"),
     "wireguard": wireguard,
+    "command": partial(openvpn, kind=VendorServer),
+    "command-daemon": partial(openvpn, kind=DaemonVendorServer),
 }
 """Each pushes what covers the LAN, in both families."""
 TELL = [kind for kind in VPNS if kind != "wireguard"]

@@ -6,35 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.addresses import SERVICE_PORT, V4, V6
+from tests.lab.addresses import V4, V6
 from tests.lab.sidecar import Sidecar
 from tests.lab.topology import Lab
-from tests.lab.traffic import Capture, reaches
+from tests.lab.traffic import Capture
 from tests.lab.waiting import until
-from tests.lab.wireguard_server import PORT, WireGuardServer, preshared_key, private_key, public_key
-from tests.tunnel.product import AnyProduct, Kernel, echoes, first_line, programs
+from tests.lab.wireguard_server import WireGuardServer, preshared_key, private_key
+from tests.tunnel.product import AnyProduct, Kernel, echoes, programs
+from tests.tunnel.wireguarded import EVERYTHING, stand_in, with_config
 
-EVERYTHING = ("0.0.0.0/0", "::/0", V4.internet, V6.internet)
-"""A full tunnel, and routes to the very network that the server is in."""
-SILENT = "198.51.100.77"
-"""Nobody has this address, and nobody says so."""
-MOVED = "198.51.100.11"
 MISSING_PRIVILEGE = 77
-
-HURRIED = """
-from entrypoint.clients import wg_session, wireguard
-wg_session.REJECT_AFTER_SECONDS, wg_session.ANSWER_SECONDS = 1.5, 0.5
-wireguard.CALL_SECONDS = 0.5
-"""
-"""WireGuard's three minutes in a second and a half, as Python's start-up takes it in (site)."""
-
-
-@pytest.fixture
-def make_wireguard(lab: Lab, tmp_path: Path) -> Callable[..., AnyProduct]:
-    """Give a maker of the product beside a server with the keywords of `WireGuardServer`."""
-    return lambda **server: AnyProduct(
-        lab, tmp_path, WireGuardServer(lab.vpn_server, tmp_path / "server", **server)
-    )
 
 
 @pytest.fixture(scope="module")
@@ -52,24 +33,9 @@ def full_up(full: AnyProduct) -> Sidecar:
     return full.start(LOG_LEVEL="debug")
 
 
-def with_config(product: AnyProduct, change: Callable[[str], str]) -> AnyProduct:
-    """Change the client's configuration."""
-    file = Path(product.settings["VPN_CONFIG"])
-    file.write_text(change(file.read_text()))
-    return product
-
-
 def both_ways(product: AnyProduct) -> bool:
     """Tell whether the tunnel has its address and everybody is answered."""
     return bool(product.host.addresses(product.vpn.tunnel)) and product.unreached(V4) == {}
-
-
-def hurried(product: AnyProduct) -> Sidecar:
-    """Describe a sidecar in which WireGuard's times are short."""
-    folder = product.directory / "hurried"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(HURRIED)
-    return product.sidecar({"PYTHONPATH": str(folder)})
 
 
 @pytest.mark.usefixtures("full_up")
@@ -114,100 +80,6 @@ def test_keys_are_in_no_argument_even_for_a_moment(make_wireguard: Callable[...,
         assert secret not in record.read_text()
 
 
-NEVER = {
-    "nobody": lambda text: text.replace(V4.vpn_endpoint, SILENT),
-    "wrong-server-key": lambda text: text.replace(
-        public_key(private_key("server")), public_key(private_key("stranger"))
-    ),
-    "wrong-own-key": lambda text: text.replace(private_key("client"), private_key("stranger")),
-    "wrong-preshared-key": lambda text: text.replace(
-        "[Peer]", f"[Peer]\nPresharedKey = {preshared_key('stranger')}"
-    ),
-}
-
-
-@pytest.fixture(scope="module")
-def standing_wireguard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyProduct]:
-    """Give a lab that tests share which leave nothing behind."""
-    directory = tmp_path_factory.mktemp("standing")
-    with Lab() as lab:
-        yield AnyProduct(lab, directory, WireGuardServer(lab.vpn_server, directory / "server"))
-
-
-@pytest.mark.parametrize("change", NEVER.values(), ids=NEVER)
-def test_without_a_handshake_it_is_never_ready(
-    standing_wireguard: AnyProduct, change: Callable[[str], str]
-) -> None:
-    """The link alone is no tunnel; health and log say what does not answer, and the LAN is served."""
-    product = standing_wireguard
-    product.settings = product.vpn.settings(product.directory)
-    before = Kernel.of(product.host)
-    sidecar = with_config(product, change).sidecar({"VPN_UP_TIMEOUT": "1s"}).start()
-    sidecar.wait_for_line("ip address add 10.99.0.2/32 dev client")
-    until(lambda: "no handshake with 198.51.100." in first_line(sidecar), 2, "the cause")
-    assert not sidecar.ready()
-    sidecar.wait_for_line(
-        r"brought up no tunnel within 1 s \(it says: no handshake with 198\.51\.100\.\d+:51820: "
-    )
-    assert reaches(product.lab.laptop, V4.server_a, SERVICE_PORT) is None
-    assert not any("dev client scope link" in line for line in sidecar.lines), "no route before a handshake"
-    assert sidecar.terminate() == 0
-    assert Kernel.of(product.host) == before
-
-
-def test_a_name_that_is_not_known_is_told_and_tried_again(make_wireguard: Callable[..., AnyProduct]) -> None:
-    """The container goes on, with a growing delay; once the name is known the tunnel comes."""
-    sidecar = make_wireguard(endpoint=f"vpn.lab:{PORT}").sidecar().start()
-    sidecar.wait_for_line(
-        r"wireguard: the server's name vpn\.lab cannot be looked up: .*; next attempt in 1 s"
-    )
-    assert "cannot be looked up" in first_line(sidecar)
-    sidecar.knows("vpn.lab", V4.vpn_endpoint)
-    sidecar.wait_until_ready()
-
-
-def test_an_address_that_is_silent_gives_way_to_the_next(make_wireguard: Callable[..., AnyProduct]) -> None:
-    """A name with several addresses, of which the preferred one does not answer; the next is IPv6."""
-    product = make_wireguard(endpoint=f"vpn.lab:{PORT}")
-    sidecar = hurried(product)
-    sidecar.knows("vpn.lab", SILENT, V6.vpn_endpoint)
-    sidecar.start().wait_until_ready()
-    assert sidecar.status()["client"]["server"] == V6.vpn_endpoint
-    assert sidecar.status()["restarts"] == 0
-    assert product.unreached(V4) == {}
-
-
-def test_a_name_is_looked_up_again_once_its_server_is_silent(
-    lab: Lab, make_wireguard: Callable[..., AnyProduct]
-) -> None:
-    """The server moves: the handshake grows old, health says so, the new address is called."""
-    product = make_wireguard(endpoint=f"vpn.lab:{PORT}")
-    sidecar = hurried(product)
-    sidecar.knows("vpn.lab", V4.vpn_endpoint)
-    sidecar.start().wait_until_ready()
-    with echoes(lab):
-        lab.vpn_server.ip(
-            f"address del {V4.vpn_endpoint}/24 dev internet", f"address add {MOVED}/24 dev internet"
-        )
-        told = sidecar.wait_until_unready()
-        assert f"no handshake with {V4.vpn_endpoint}:{PORT} (vpn.lab)" in told
-        sidecar.knows("vpn.lab", MOVED)
-        sidecar.wait_for_line(rf"calling {MOVED}:{PORT} \(vpn\.lab\)")
-        sidecar.wait_until_ready()
-    assert sidecar.status()["restarts"] == 0
-
-
-def test_one_of_several_peers_is_enough_and_the_silent_one_is_told(
-    make_wireguard: Callable[..., AnyProduct],
-) -> None:
-    """A restart for the sake of one peer would cost the others their tunnel."""
-    other = f"[Peer]\nPublicKey = {public_key(private_key('stranger'))}\nAllowedIPs = 10.7.0.0/16\n"
-    product = with_config(make_wireguard(), lambda text: f"{text}{other}Endpoint = {SILENT}:{PORT}\n")
-    sidecar = product.start()
-    sidecar.wait_for_line(f"handshake with {V4.vpn_endpoint}:{PORT}; none with {SILENT}:{PORT}")
-    assert product.unreached(V4) == {}
-
-
 def test_a_link_of_that_name_that_is_not_ours_stays(make_wireguard: Callable[..., AnyProduct]) -> None:
     """It is named, and left alone; once it is gone the tunnel comes."""
     product = make_wireguard()
@@ -217,6 +89,22 @@ def test_a_link_of_that_name_that_is_not_ours_stays(make_wireguard: Callable[...
     assert product.host.ip_json("link", "show", "dev", "client")
     product.host.ip("link del client")
     sidecar.wait_until_ready()
+
+
+@pytest.mark.parametrize(
+    ("config", "mtu"), [("", 1400 - 80), ("MTU = 1280\n", 1280)], ids=["by-the-way-out", "by-the-file"]
+)
+def test_packets_fit_the_way_to_the_server(standing_wireguard: AnyProduct, config: str, mtu: int) -> None:
+    """The file's MTU, else that of the link towards the server less WireGuard's own 80 bytes."""
+    product = standing_wireguard
+    with_config(product, lambda text: text.replace("DNS", f"{config}DNS"))
+    product.host.ip("link set eth0 mtu 1400")
+    sidecar = product.start()
+    try:
+        assert product.host.ip_json("link", "show", "dev", "client")[0]["mtu"] == mtu
+    finally:
+        assert sidecar.terminate() == 0
+        product.host.ip("link set eth0 mtu 1500")
 
 
 @pytest.mark.parametrize("given", [{}, {"VPN_CLIENT": "wireguard"}, {"VPN_INTERFACE": "office0"}])
@@ -252,8 +140,7 @@ case "$*" in
 "link add client group 83 type wireguard")
     LOG_LEVEL=silent wireguard-go client >/dev/null 2>&1
     exec /sbin/ip link set client group 83 ;;
-"-json -details link show dev client")
-    /sbin/ip "$@" >"$0.link" && sed 's/"info_kind":"tun"/"info_kind":"wireguard"/' "$0.link" ;;
+"-json link show group 83 type wireguard") exec /sbin/ip -json link show group 83 ;;
 *) exec /sbin/ip "$@" ;;
 esac
 """
@@ -261,15 +148,6 @@ esac
 
 The kernels that the tests run on mostly have none.
 """
-
-
-def stand_in(product: AnyProduct, name: str, script: str) -> str:
-    """Put a program in another's place; returns the PATH that finds it."""
-    folder = product.directory / "bin"
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(f"#!/bin/sh\n{script}")
-    (folder / name).chmod(0o755)
-    return f"{folder}:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def test_the_kernels_own_wireguard_needs_no_process_and_leaves_no_link(
@@ -309,7 +187,6 @@ def test_a_link_of_the_kernel_that_somebody_deletes_is_made_anew(
 def test_what_somebody_takes_from_the_link_comes_back(standing_wireguard: AnyProduct) -> None:
     """Address, route and state are kept as rules are, and the session with them."""
     product = standing_wireguard
-    product.settings = product.vpn.settings(product.directory)
     sidecar = product.start()
     try:
         for line in ("address del 10.99.0.2/32 dev client", f"route del {V4.vpn_network} dev client"):
@@ -321,21 +198,6 @@ def test_what_somebody_takes_from_the_link_comes_back(standing_wireguard: AnyPro
         assert sidecar.status()["restarts"] == 0
     finally:
         assert sidecar.terminate() == 0
-
-
-@pytest.mark.parametrize("moment", ["starting", "calling"])
-def test_a_stop_on_the_way_up_leaves_nothing(standing_wireguard: AnyProduct, moment: str) -> None:
-    """While wireguard-go starts, and while nobody answers."""
-    product = standing_wireguard
-    product.settings = product.vpn.settings(product.directory)
-    before, processes = Kernel.of(product.host), set(product.host.pids())
-    with_config(product, NEVER["nobody"])
-    sidecar = product.sidecar().start()
-    line = "ip rule add from all fwmark" if moment == "starting" else "ip address add"
-    sidecar.wait_for_line(line)
-    assert sidecar.terminate() == 0
-    assert Kernel.of(product.host) == before
-    assert set(product.host.pids()) == processes
 
 
 @pytest.mark.parametrize("lab", [{"sidecar_ipv6": False}], ids=["no-ipv6"], indirect=True)

@@ -1,0 +1,137 @@
+"""Which processes came of a program that we started, and their end.
+
+Each carries a mark: its soft limit of file locks (RLIMIT_LOCKS), which Linux has not looked at since 2.4.25
+(getrlimit(2)). fork and exec hand it on, so it tells a daemon that has left its parent and its session,
+whatever user it became, also once we were killed.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+
+ASKED_AGAIN_SECONDS = 1.0
+"""OpenVPN 2.6 forgets a SIGTERM that reaches it in its first milliseconds, so all are asked again."""
+KILL_TIMEOUT_SECONDS = 2.0
+
+_OURS = 0x5347
+"""The highest bits of each mark ("SG")."""
+_SERIAL_BITS = 16
+_numbers = itertools.count()
+
+
+def new_mark() -> int:
+    """Return a mark that no other program of this network namespace has."""
+    return _namespace() << _SERIAL_BITS | next(_numbers) % (1 << _SERIAL_BITS)
+
+
+def marking(mark: int) -> tuple[str, ...]:
+    """Return the words before a command that give it the mark; none where a hard limit is in the way.
+
+    Then only the living program's session and descendants are found.
+    """
+    _, hard = _limits("self")
+    # The soft limit alone is set: all may lower that.
+    return ("prlimit", f"--locks={mark}:", "--") if hard is None else ()
+
+
+def of(mark: int, session: int | None) -> list[psutil.Process]:
+    """Find the living that carry the mark, are in the session, or have a parent that does.
+
+    A `session` may be named as long as its leader's number cannot have become another's.
+    """
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            ours = _limits(process.pid)[0] == mark or os.getsid(process.pid) == session
+            if (ours or process.ppid() in found) and _lives(process):
+                found[process.pid] = process
+    return list(found.values())
+
+
+def left_behind() -> list[psutil.Process]:
+    """Find the living that an earlier run started in this network namespace; ours has started none yet."""
+    marks = [(process, _limits(process.pid)[0]) for process in psutil.process_iter()]
+    mine = _namespace()
+    return [process for process, mark in marks if mark and mark >> _SERIAL_BITS == mine and _lives(process)]
+
+
+async def end(find: Callable[[], Iterable[psutil.Process]], patience_seconds: float) -> None:
+    """End all that `find` returns, again and again: SIGTERM as long as patience lasts, then SIGKILL.
+
+    What ends may leave or start another, so it is looked for anew until nothing is left. Raises OSError
+    where there is no descriptor left to look with.
+    """
+    loop = asyncio.get_running_loop()
+    kill_at = loop.time() + patience_seconds
+    while members := list(find()):
+        now = loop.time()
+        if now >= kill_at + KILL_TIMEOUT_SECONDS:
+            break
+        number, until = (signal.SIGTERM, kill_at) if now < kill_at else (signal.SIGKILL, now + 1)
+        for process in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        await ended(members, min(ASKED_AGAIN_SECONDS, until - now))
+
+
+async def ended(
+    processes: Iterable[psutil.Process], timeout_seconds: float | None = None, *, first: bool = False
+) -> None:
+    """Wait until all have ended, or the `first` has, whosever children they are: the kernel tells."""
+    waiting = [asyncio.create_task(_end_of(process)) for process in processes]
+    when = asyncio.FIRST_COMPLETED if first else asyncio.ALL_COMPLETED
+    try:
+        done, _ = await asyncio.wait(waiting, timeout=timeout_seconds, return_when=when)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+async def _end_of(process: psutil.Process) -> None:
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, told.set)
+    try:
+        # What was opened may be a later process of the same number.
+        if _lives(process):
+            await told.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _namespace() -> int:
+    """Return what all marks in this network namespace begin with."""
+    return _OURS << 32 | Path("/proc/self/ns/net").stat().st_ino & 0xFFFFFFFF
+
+
+def _limits(pid: int | str) -> tuple[int | None, int | None]:
+    """Return the soft and the hard limit of file locks; None for unlimited, or where the process is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None, None
+    # One that has just ended has an empty file.
+    words = next((line.split()[3:5] for line in lines if line.startswith("Max file locks ")), ["", ""])
+    soft, hard = (int(word) if word.isdecimal() else None for word in words)
+    return soft, hard
