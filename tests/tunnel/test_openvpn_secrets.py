@@ -14,7 +14,7 @@ import pytest
 from entrypoint.clients.base import Report
 from entrypoint.clients.openvpn import OpenVPN
 from tests.lab.openvpn_login import TOTP_SEED, totp_uri
-from tests.lab.openvpn_server import OpenVPNServer
+from tests.lab.openvpn_server import OpenVPNServer, with_locked_key
 from tests.lab.topology import Lab
 from tests.lab.waiting import until
 from tests.tunnel.attempt import Attempt, Word
@@ -29,21 +29,6 @@ ASKS = {
     "crv1": (),
 }
 """How a configuration says which form the server wants."""
-
-
-def locked(config: str, passphrase: str = PASSPHRASE, *, legacy: bool = False) -> str:
-    """Return the configuration with its private key encrypted, as PKCS#8 or as older programs do."""
-    key = re.search(r"<key>\n(.*?)</key>", config, re.DOTALL)
-    assert key
-    program = ("ec", "-aes256") if legacy else ("pkey", "-aes256")
-    made = subprocess.run(
-        ["openssl", *program, "-passout", f"pass:{passphrase}"],
-        input=key[1],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return config.replace(key[1], made.stdout)
 
 
 def ada(seed: str | None = None, password: str = PASSWORD) -> dict[str, Any]:
@@ -160,7 +145,7 @@ def test_an_encrypted_key_is_opened(
 ) -> None:
     """In the configuration, beside it, in PKCS#8, as older programs wrote it, and in PKCS#12."""
     server = make_server()
-    config = locked(server.client_config("verb 4"), legacy=kind == "older")
+    config = with_locked_key(server.client_config("verb 4"), PASSPHRASE, legacy=kind == "older")
     if kind == "file":
         config = _moved_to_file(config, tmp_path / "my.key")
     if kind == "pkcs12":
@@ -191,22 +176,35 @@ def test_a_password_without_a_user_name_opens_the_key(
     lab: Lab, make_server: Callable[..., OpenVPNServer], make_client: Callable[..., OpenVPN]
 ) -> None:
     """Where no server asks for a login, VPN_PASSWORD is the key's."""
-    client = make_client(locked(make_server().client_config()), password=Word(PASSPHRASE))
+    client = make_client(
+        with_locked_key(make_server().client_config(), PASSPHRASE), password=Word(PASSPHRASE)
+    )
     assert outcome(client, lab)[0].connected
 
 
 def test_login_and_passphrase_go_together(
     lab: Lab, make_server: Callable[..., OpenVPNServer], make_client: Callable[..., OpenVPN]
 ) -> None:
-    """Each question has its own answer."""
+    """Each question has its own answer, and at a reconnection again."""
     server = make_server(login=(USER, PASSWORD))
-    client = make_client(locked(server.client_config()), passphrase=Word(PASSPHRASE), **ada())
-    assert outcome(client, lab)[0].connected
+    client = make_client(
+        with_locked_key(server.client_config(), PASSPHRASE), passphrase=Word(PASSPHRASE), **ada()
+    )
+
+    async def scenario() -> None:
+        async with Attempt(client, lab.sidecar) as attempt:
+            await attempt.connected()
+            attempt.process.send_signal(signal.SIGUSR1)
+            await attempt.until(lambda report: not report.connected)
+            await attempt.connected()
+
+    asyncio.run(scenario())
+    assert server.login_attempts() == 2
 
 
 def test_a_wrong_passphrase_is_named_and_not_hammered(product: Product) -> None:
     """Log and health say which setting; the file's next content opens the key without a restart."""
-    product.config.write_text(locked(product.config.read_text()))
+    product.config.write_text(with_locked_key(product.config.read_text(), PASSPHRASE))
     file = product.directory / "passphrase"
     file.write_text("wrong 9be2\n")
     sidecar = product.sidecar({"VPN_KEY_PASSPHRASE_FILE": str(file)}).start()
