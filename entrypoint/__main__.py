@@ -18,7 +18,7 @@ import asyncio  # noqa: E402
 import os  # noqa: E402
 import traceback  # noqa: E402
 
-from entrypoint import commands, log, settings  # noqa: E402
+from entrypoint import commands, log, machine, settings  # noqa: E402
 from entrypoint.faults import EXIT_INTERNAL, Fault  # noqa: E402
 from entrypoint.run import run  # noqa: E402
 
@@ -40,6 +40,7 @@ def main() -> int:
     made = {name: subparsers.add_parser(name, help=text) for name, text in _HELP.items()}
     made["wait"].add_argument("--timeout", type=seconds, metavar="SECONDS", help="give up after so long")
     arguments = parser.parse_args()
+    machine.forbid_core_dumps()
     try:
         match arguments.command:
             case "version":
@@ -52,6 +53,7 @@ def main() -> int:
                 return 0 if commands.wait(arguments.timeout) else 1
             case "plan":
                 loaded, _ = settings.load(os.environ)
+                log.hide.know(loaded.secrets)
                 _say(asyncio.run(commands.plan(loaded)))
             case _:
                 loaded, warnings = settings.load(os.environ)
@@ -60,10 +62,10 @@ def main() -> int:
                 gc.enable()
                 asyncio.run(run(loaded, warnings))
     except Fault as fault:
-        sys.stderr.writelines(f"sidegate: {text}\n" for text in fault.texts)
+        sys.stderr.writelines(f"sidegate: {log.hide(text)}\n" for text in fault.texts)
         return fault.exit_code
     except Exception:  # noqa: BLE001 - whatever it is, it is told and has its own exit code
-        traceback.print_exc()
+        sys.stderr.write(log.hide(traceback.format_exc()))
         return EXIT_INTERNAL
     return 0
 

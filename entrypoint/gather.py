@@ -1,14 +1,28 @@
-"""Puts together what health has to know."""
+"""Puts together what health and the hooks have to know."""
 
 from entrypoint import __version__
 from entrypoint.detect import ContainerNetwork
+from entrypoint.hooks import Hooks, TunnelEvent
+from entrypoint.log import hide
 from entrypoint.overlap import Overlap
+from entrypoint.probe import Probe
 from entrypoint.reconcile import Reconciler
 from entrypoint.supervisor import Supervisor
-from healthcheck.facts import ClientFacts, Facts, NetworkFacts, OverlapFacts, ReplyFacts, TunnelFacts
+from healthcheck.facts import (
+    ClientFacts,
+    Facts,
+    NetworkFacts,
+    OverlapFacts,
+    ProbeFacts,
+    ReplyFacts,
+    TunnelFacts,
+    WarningFacts,
+)
 
 
-def gather(supervisor: Supervisor, reconciler: Reconciler, overlaps: list[Overlap]) -> Facts:
+def gather(
+    supervisor: Supervisor, reconciler: Reconciler, overlaps: list[Overlap], probe: Probe | None, hooks: Hooks
+) -> Facts:
     """Return the facts of this moment."""
     view, report = reconciler.view, supervisor.report
     return Facts(
@@ -21,13 +35,16 @@ def gather(supervisor: Supervisor, reconciler: Reconciler, overlaps: list[Overla
             pid=supervisor.tree.pid if supervisor.tree and supervisor.alive else None,
             connected=report.connected,
             stands=report.stands,
-            detail=report.detail,
-            failure=report.failure or supervisor.failure,
+            # What a program or a server said may quote what it was told.
+            detail=hide(report.detail),
+            failure=hide(report.failure or supervisor.failure or "") or None,
             server=str(report.server) if report.server else None,
-            pushed=report.pushed,
+            # In one go, as it is thousands at times.
+            pushed=tuple(hide("\n".join(report.pushed)).split("\n")) if report.pushed else (),
             next_attempt=supervisor.next_attempt,
         ),
         tunnel=_tunnel(supervisor),
+        probe=_probe(probe) if probe else None,
         networks=tuple(
             NetworkFacts(
                 interface=network.link,
@@ -48,8 +65,44 @@ def gather(supervisor: Supervisor, reconciler: Reconciler, overlaps: list[Overla
             OverlapFacts(route=str(overlap.route), network=str(overlap.network), seen=overlap.seen)
             for overlap in overlaps
         ),
+        warnings=tuple(
+            WarningFacts(name=setting.lower(), text=hide(f"{setting} failed: {failure}"))
+            for setting, failure in hooks.failures.items()
+        ),
         restarts=supervisor.restarts,
         repairs=reconciler.repairs,
+    )
+
+
+def tunnel_event(supervisor: Supervisor, reconciler: Reconciler) -> TunnelEvent | None:
+    """Return what hooks are told of the tunnel; None where it is gone by now."""
+    if supervisor.tunnel is None:
+        return None
+    (link, addresses), report = supervisor.tunnel, supervisor.report
+    return TunnelEvent(
+        client=supervisor.client.name,
+        interface=link.name,
+        addresses=tuple(map(str, addresses)),
+        server=str(report.server or ""),
+        gateways=tuple(
+            f"{network.link}={network.gateway.address}"
+            for network in reconciler.view.networks
+            if network.gateway and network.gateway.address
+        ),
+        resolvers=tuple(map(str, report.resolvers)),
+        search=report.search,
+    )
+
+
+def _probe(probe: Probe) -> ProbeFacts:
+    return ProbeFacts(
+        target=str(probe.target),
+        alive=probe.alive,
+        failures=probe.failures,
+        problem=probe.problem,
+        round_trip_seconds=probe.round_trip,
+        asks_total=probe.asks,
+        failed_total=probe.failed,
     )
 
 

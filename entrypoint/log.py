@@ -6,7 +6,6 @@ import logging
 import os
 import stat
 import sys
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from entrypoint.faults import BadSettings
@@ -18,13 +17,37 @@ _SHORTEST_SECRET = 4
 """A shorter one would black out half the log and is no secret anyhow."""
 
 
-class _Text(logging.Formatter):
-    def __init__(self, secrets: Iterable[Secret]) -> None:
-        super().__init__()
-        self._secrets = tuple(secrets)
+class Hider:
+    """Blacks secrets out of any text."""
+
+    def __init__(self) -> None:
+        self._secrets: tuple[Secret, ...] = ()
         self._seen: set[str] = set()
         """Every value so far: what a file held before it was rotated is hidden as well."""
 
+    def know(self, secrets: tuple[Secret, ...]) -> None:
+        """Hide these from now on."""
+        self._secrets = secrets
+        self._seen.clear()
+
+    def __call__(self, text: str) -> str:
+        """Return the text without them."""
+        for secret in self._secrets:
+            # A file that is gone is told where its value is needed.
+            with contextlib.suppress(BadSettings):
+                self._seen.add(secret.reveal())
+        # The longest first: a secret that begins with another is not to leave its rest.
+        for value in sorted(self._seen, key=len, reverse=True):
+            if len(value) >= _SHORTEST_SECRET:
+                text = text.replace(value, REDACTED)
+        return text
+
+
+hide = Hider()
+"""Knows the secrets of this process once they were loaded."""
+
+
+class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Write `time level message`; the time in UTC, to the millisecond."""
         when, level, message = self._parts(record)
@@ -33,15 +56,7 @@ class _Text(logging.Formatter):
     def _parts(self, record: logging.LogRecord) -> tuple[str, str, str]:
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         # The base class adds a traceback where there is one.
-        message = super().format(record)
-        for secret in self._secrets:
-            # A file that is gone is told where its value is needed.
-            with contextlib.suppress(BadSettings):
-                self._seen.add(secret.reveal())
-        # The longest first: a secret that begins with another is not to leave its rest.
-        for value in sorted(self._seen, key=len, reverse=True):
-            if len(value) >= _SHORTEST_SECRET:
-                message = message.replace(value, REDACTED)
+        message = hide(super().format(record))
         return when.replace("+00:00", "Z"), record.levelname.lower(), message
 
 
@@ -81,7 +96,8 @@ class _Output(logging.Handler):
 def set_up(settings: Settings) -> None:
     """Send all logging to standard output in the format that the settings ask for."""
     handler = _Output(sys.stdout.fileno())
-    handler.setFormatter((_Json if settings.log_format == "json" else _Text)(settings.secrets))
+    hide.know(settings.secrets)
+    handler.setFormatter(_Json() if settings.log_format == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())

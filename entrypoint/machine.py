@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import os
+import resource
+import shutil
 import socket
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, ip_address
@@ -12,6 +14,7 @@ import psutil
 
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.network import IPAddress
+from entrypoint.parse import shown
 from healthcheck import ask
 
 ALONE = "\0sidegate"
@@ -88,6 +91,33 @@ def run_dir() -> Path:
         fix = "add `--tmpfs /run` (compose: `tmpfs: [/run]`)" if error.errno == errno.EROFS else "run as root"
         raise BadSettings(f"cannot write to {folder}: saw {error.strerror}; {fix}") from None
     return folder
+
+
+def forbid_core_dumps() -> None:
+    """Let no core dump be made of this process and of all that it starts: it would hold every secret.
+
+    A limit of 1 byte is less than any core file, and the one value that also keeps the kernel from handing
+    the dump to a program (do_coredump(): "RLIMIT_CORE is set to 1, aborting core"); 0 does not.
+    """
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    except (OSError, ValueError):
+        # Somebody set a hard limit of 0: no file can be made, and more is not ours to say.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def why_no_program(name: str) -> str | None:
+    """Say why a command cannot be run that begins with this word; None where it can."""
+    if shutil.which(name):
+        return None
+    path = Path(name)
+    if "/" not in name:
+        return (
+            f"saw no program {shown(name)} in PATH={os.environ.get('PATH', '')}; install it, or give its path"
+        )
+    if path.is_file():
+        return f"saw that {shown(name)} may not be executed; set its mode (chmod +x)"
+    return f"saw no program {shown(name)}; mount it there, or name one that is in the image"
 
 
 def tcp_peers(addresses: Iterable[IPAddress]) -> set[IPAddress]:

@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TypeVar
 
-from entrypoint.network import IPV6, IPAddress, IPNetwork
+from entrypoint.network import IPV6, IPAddress, IPNetwork, Target
 
 T = TypeVar("T")
 Parser = Callable[[str], T]
@@ -25,10 +25,14 @@ RULE_PRIORITY_LAST = 32765
 """The last priority before the kernel's own rule for the main table."""
 TABLE_LAST = 2**32 - 1 - TABLES_HELD
 DURATION_MAX_SECONDS = 24 * 3600.0
+INTERVAL_MIN_SECONDS = 1.0
+"""Of HEALTH_INTERVAL: somebody else's machine is asked, for as long as we run."""
 
 _RESERVED_TABLES = range(252, 256)  # compat, default, main, local: linux/rtnetlink.h
 _DURATION = re.compile(r"(\d{1,8})(ms|s|m|h)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")  # RFC 1123, and the underscore that many use
+_HOST_MAX = 253
 _LINK_NAME = re.compile(rf"[!-.0-9;-~]{{1,{LINK_NAME_MAX}}}")  # dev_valid_name(): no blank, slash or colon
 
 
@@ -74,6 +78,14 @@ def duration(value: str) -> float:
     return seconds
 
 
+def interval(value: str) -> float:
+    """Take a duration in which something of others is asked again and again; returns seconds."""
+    seconds = duration(value)
+    if seconds < INTERVAL_MIN_SECONDS:
+        raise ValueError(f"asks too often; take {INTERVAL_MIN_SECONDS:g}s or more")
+    return seconds
+
+
 def number(first: int, last: int) -> Parser[int]:
     """Take a whole number from `first` to `last`."""
 
@@ -103,6 +115,14 @@ def words(value: str) -> tuple[str, ...]:
         return tuple(shlex.split(value))
     except ValueError as error:
         raise ValueError(f"is not quoted as in a shell ({error}); close the quote") from None
+
+
+def command(value: str) -> tuple[str, ...]:
+    """Take a program and its arguments, quoted as in a shell."""
+    found = words(value)
+    if not found or not found[0]:
+        raise ValueError("names no program; write it with its arguments, quoted as in a shell")
+    return found
 
 
 def link_name(value: str) -> str:
@@ -170,6 +190,39 @@ def listen(value: str) -> tuple[str, int] | None:
         raise ValueError(
             "is no place to listen; write 127.0.0.1:9797, 0.0.0.0:9797, [::]:9797 or off"
         ) from None
+
+
+def target(value: str) -> Target:
+    """Take `host:port` (TCP) or `host` (ICMP); the host is a name or an address, IPv6 in brackets."""
+    host, colon, port = value.rpartition(":")
+    try:
+        if value.endswith("]") or not colon or (value.count(":") > 1 and not host.endswith("]")):
+            return Target(_host(value))
+        return Target(_host(host), number(1, 65535)(port))
+    except ValueError:
+        raise ValueError(
+            "is no target; write host:port (TCP) or host (ICMP), with an address or a name that lies behind "
+            "the tunnel, like 10.50.0.1:443, [fd00:50::1]:443 or intranet.example"
+        ) from None
+
+
+def _host(text: str) -> IPAddress | str:
+    """Take an address that a packet can be sent to, or a name; raises ValueError."""
+    bracketed = text.startswith("[") and text.endswith("]")
+    try:
+        address = ip_address(text[1:-1] if bracketed else text)
+    except ValueError:
+        labels = text.removesuffix(".").split(".")
+        # A last label of digits alone makes resolvers read an address: 10.1 is 10.0.0.1.
+        if len(text) > _HOST_MAX or labels[-1].isdigit() or not all(map(_HOST_LABEL.fullmatch, labels)):
+            raise
+        return text
+    nobody = address.is_unspecified or address.is_multicast or address.is_loopback
+    # fe80::/10 is on every link: it takes a zone to name one.
+    nowhere = address.version == IPV6 and address.is_link_local
+    if nobody or nowhere or "%" in text or (bracketed and address.version != IPV6):
+        raise ValueError
+    return address
 
 
 def ports(value: str) -> tuple[range, ...] | None:

@@ -5,16 +5,18 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from entrypoint import __version__, machine
+from entrypoint import __version__, hooks, machine, probe
 from entrypoint.clients import choose
 from entrypoint.clients.base import Client
 from entrypoint.faults import BadSettings, Fault, MissingPrivilege
-from entrypoint.gather import gather
+from entrypoint.gather import gather, tunnel_event
+from entrypoint.hooks import Hooks
 from entrypoint.network import IPAddress, Link
 from entrypoint.overlap import Overlap, in_use, overlaps
+from entrypoint.probe import Probe
 from entrypoint.reconcile import Reconciler
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
@@ -62,10 +64,16 @@ def _prepare(settings: Settings, stack: contextlib.ExitStack) -> tuple[Client, s
         endpoint = stack.enter_context(_endpoint(settings, run_dir))
     except BadSettings as fault:
         faults.append(fault)
-    try:
-        machine.check_privileges(client.device if client else None)
-    except MissingPrivilege as fault:
-        faults.append(fault)
+    checks: tuple[Callable[[], None], ...] = (
+        lambda: hooks.check(settings),
+        lambda: probe.check(settings.health_target),
+        lambda: machine.check_privileges(client.device if client else None),
+    )
+    for check in checks:
+        try:
+            check()
+        except (BadSettings, MissingPrivilege) as fault:
+            faults.append(fault)
     if faults or client is None:
         texts = [text for fault in faults for text in fault.texts]
         raise type(faults[0])(*texts)
@@ -86,8 +94,13 @@ class _Run:
         self._supervisor = supervisor
         self._overlaps: list[Overlap] = []
         self._came_up = asyncio.Event()
+        self._hooks = Hooks(settings)
+        self._probe: Probe | None = None
+        if settings.health_target:
+            self._probe = Probe(settings.health_target, settings.health_interval, lambda: supervisor.tunnel)
+            self._probe.on_dead = self._on_dead
         reconciler.on_pass = supervisor.kernel_changed
-        supervisor.on_up = self._came_up.set
+        supervisor.on_up, supervisor.on_down = self._on_up, self._on_down
 
     async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
         """Rule and table first, then the client, then health; the other way round at the stop."""
@@ -110,18 +123,42 @@ class _Run:
             ended, _ = await asyncio.wait({stopped, client, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
             telling.cancel()
-            supervisor.stop()
+            self._stop()
             await client
             for part in ended & tasks:
                 part.result()  # none of them ends by itself but by a fault of ours
         finally:
-            supervisor.stop()
+            self._stop()
+            await self._hooks.ended()
             await _end(tasks)
             await reconciler.remove()
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         supervisor.stopped()
         log.info("stopped: no rule, route or process of ours is left")
+
+    def _stop(self) -> None:
+        self._supervisor.stop()
+        self._hooks.stop()
+        if self._probe:
+            self._probe.end()
+
+    def _on_up(self) -> None:
+        self._came_up.set()
+        if self._probe:
+            self._probe.begin()
+        if event := tunnel_event(self._supervisor, self._reconciler):
+            self._hooks.up(event)
+
+    def _on_down(self) -> None:
+        if self._probe:
+            self._probe.end()
+        self._hooks.down()
+
+    def _on_dead(self, why: str) -> None:
+        # A tunnel that others make is theirs to restart.
+        if self._probe and self._supervisor.client.makes_tunnel:
+            self._supervisor.give_up(why, worked=self._probe.answered)
 
     async def _serve(self, endpoint: socket.socket | None) -> None:
         # The server's import takes longer than all else at the start; the client need not wait for it.
@@ -132,7 +169,7 @@ class _Run:
             await asyncio.Event().wait()
 
     def _facts(self) -> Facts:
-        return gather(self._supervisor, self._reconciler, self._overlaps)
+        return gather(self._supervisor, self._reconciler, self._overlaps, self._probe, self._hooks)
 
     async def _tell(self) -> None:
         """Say once for each tunnel that came up what it covers, and how things stand."""
@@ -146,6 +183,8 @@ class _Run:
                     await self._find_overlaps(link)
                 except OSError as error:
                     log.warning("cannot tell overlaps: %s", error.strerror)
+                if self._probe:
+                    await self._probe.first.wait()
                 found = verdict(self._facts())
                 if found.ready:
                     log.info("ready: %s", found.reason)

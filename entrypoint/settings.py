@@ -14,7 +14,7 @@ from typing import Any
 from entrypoint import parse
 from entrypoint.faults import BadSettings
 from entrypoint.files import FILE_SUFFIX, Secret, read_env_file, read_value
-from entrypoint.network import IPAddress, IPNetwork
+from entrypoint.network import IPAddress, IPNetwork, Target
 from entrypoint.parse import Parser
 
 CONFIG_FOLDER = Path("/vpn")
@@ -43,7 +43,9 @@ class Setting:
 
     def parse(self, value: str) -> Any:
         """Turn the text into its value; raises ValueError that names setting, value and fix."""
-        shown = self.name if self.secret else f"{self.name}={parse.shown(value)}"
+        # A command line may hold a secret, however much it should not.
+        hidden = self.secret or self.parser in {parse.words, parse.command}
+        shown = self.name if hidden else f"{self.name}={parse.shown(value)}"
         try:
             parsed = self.parser(value)
         except ValueError as error:
@@ -163,16 +165,18 @@ class Settings:
     health_listen: tuple[str, int] | None = _setting(
         "127.0.0.1:9797", parse.listen, "where the health endpoint listens, or `off`", unit="address:port"
     )
-    health_target: str | None = _setting(
-        "", parse.text, "`host:port` (TCP) or `host` (ICMP), asked through the tunnel", only=NOT_YET
+    health_target: Target | None = _setting(
+        "",
+        parse.target,
+        "`host:port` (TCP) or `host` (ICMP), asked through the tunnel; empty: nobody is asked",
     )
     health_interval: float = _setting(
-        "30s", parse.duration, "how often it is asked", unit="duration", only=("30s",)
+        "30s", parse.interval, "how often it is asked, at most once a second", unit="duration"
     )
     on_up: tuple[str, ...] | None = _setting(
-        "", parse.words, "command run when the tunnel comes up", only=NOT_YET
+        "", parse.command, "command run when the tunnel comes up, quoted as in a shell"
     )
-    on_down: tuple[str, ...] | None = _setting("", parse.words, "command run when it goes down", only=NOT_YET)
+    on_down: tuple[str, ...] | None = _setting("", parse.command, "command run when it goes down")
     log_level: str = _setting(
         "info", parse.choice("debug", "info", "warning", "error"), "`debug`, `info`, `warning`, `error`"
     )

@@ -47,6 +47,8 @@ class Supervisor:
         """Set once the first client was started."""
         self.on_up: Callable[[], None] = lambda: None
         """Called each time the tunnel has come up."""
+        self.on_down: Callable[[], None] = lambda: None
+        """Called each time a tunnel that had come up is gone, or about to go."""
         self._reconciler = reconciler
         self._settings = settings
         self._run_dir = run_dir
@@ -61,6 +63,10 @@ class Supervisor:
         self._failures = 0
         self._under_way = False
         """Whether an attempt has begun whose client needs no process."""
+        self._dead: str | None = None
+        """Why the tunnel is dead that the client believes in."""
+        self._worked = True
+        """False for a tunnel that was dead from its first moment on."""
 
     @property
     def alive(self) -> bool:
@@ -78,6 +84,14 @@ class Supervisor:
             self._enter(State.STOPPING)
             self._stop.set()
             self._changed.set()
+
+    def give_up(self, why: str, *, worked: bool) -> None:
+        """End the attempt: its tunnel is dead, and the client does not know it.
+
+        Unless it `worked` at first, it was no success that would make the next restart immediate.
+        """
+        self._dead, self._worked = why, worked
+        self._changed.set()
 
     async def end_leftovers(self) -> Before | None:
         """End the client of a killed run; returns what that run noted of the main table."""
@@ -115,6 +129,7 @@ class Supervisor:
         if self.state is not State.RECONNECTING:
             self._enter(State.CONNECTING)
         self.report, self.tree = Report(), None
+        self._dead, self._worked = None, True
         links = self._reconciler.view.snapshot.links if self.client.makes_tunnel else ()
         self._foreign = frozenset(link.index for link in links if link.is_tunnel)
         try:
@@ -122,7 +137,7 @@ class Supervisor:
             while (why := await self._until_up()) is None:
                 came_up_at = time.monotonic()
                 why = await self._while_up()
-                if time.monotonic() - came_up_at >= STEADY_SECONDS:
+                if self._worked and time.monotonic() - came_up_at >= STEADY_SECONDS:
                     self._failures = 0
                 if why is not None:
                     break
@@ -191,10 +206,12 @@ class Supervisor:
         why = None
         while self.report.connected and self.tunnel and why is None:
             why = await self._next_change()
+        self.on_down()
         if self._stop.is_set():
             return why
         self._enter(State.RECONNECTING)
-        log.warning("the tunnel is gone; replies to the LAN are kept (%s)", self.report.detail or "no word")
+        stands = self._dead or self.report.detail or "no word"
+        log.warning("the tunnel is gone; replies to the LAN are kept (%s)", stands)
         if why is None and self.tunnel is None and not await self.client.mends_itself():
             if self.tree:
                 # A killed client's link is gone a moment before its end is told.
@@ -211,7 +228,7 @@ class Supervisor:
         self._changed.clear()
         if self._stop.is_set():
             return "is being stopped"
-        if why := self._how_it_ended():
+        if why := self._dead or self._how_it_ended():
             return why
         await self._changed.wait()
         return None

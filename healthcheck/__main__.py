@@ -12,6 +12,7 @@ SAID_BYTES_MAX = 4096
 _READY = 200
 _NOT_READY = 503
 _OK = "[+] "
+_WARNING = "[!] "
 _BROKEN = "[-] "
 
 
@@ -22,8 +23,9 @@ def check(directory: str | None = None) -> tuple[bool, str]:
     except AskError as error:
         return False, str(error)
     lines = answer.body.splitlines()
-    if answer.status == _READY and lines and all(line.startswith(_OK) for line in lines):
-        return True, "ready: " + "; ".join(line.removeprefix(_OK) for line in lines)
+    if answer.status == _READY and lines and all(line.startswith((_OK, _WARNING)) for line in lines):
+        told = (line.removeprefix(_OK).replace(_WARNING, "warning: ", 1) for line in lines)
+        return True, "ready: " + "; ".join(told)
     first = lines[0] if lines else "nothing"
     if answer.status == _NOT_READY and first.startswith(_BROKEN):
         return False, f"not ready: {first.removeprefix(_BROKEN)}"

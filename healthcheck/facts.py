@@ -34,6 +34,23 @@ class TunnelFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeFacts:
+    """The target that is asked through the tunnel."""
+
+    target: str
+    alive: bool = False
+    """It answered since the tunnel came up, and has not failed too often since."""
+    failures: int = 0
+    """How often in a row it did not answer, the last ask included."""
+    problem: str | None = None
+    """Why the last ask was not answered; None where it was, or where nobody was asked yet."""
+    round_trip_seconds: float | None = None
+    """From the last ask that was answered to its answer."""
+    asks_total: int = 0
+    failed_total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFacts:
     """One network on the private side, of one family."""
 
@@ -67,6 +84,15 @@ class OverlapFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarningFacts:
+    """Something that should be looked at, and does not make the sidecar unready."""
+
+    name: str
+    """What it is about, in a word or two of few values: it labels a metric."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All of it, at one moment."""
 
@@ -77,11 +103,14 @@ class Facts:
     """Unix time in seconds at which that state began."""
     client: ClientFacts
     tunnel: TunnelFacts | None = None
+    probe: ProbeFacts | None = None
+    """None where nobody is asked through the tunnel."""
     networks: tuple[NetworkFacts, ...] = ()
     policy_problem: str | None = None
     """Why rules and routes do not stand as wanted; None if they do."""
     replies: tuple[ReplyFacts, ...] = ()
     overlaps: tuple[OverlapFacts, ...] = ()
+    warnings: tuple[WarningFacts, ...] = ()
     restarts: int = 0
     """How often the client was started again."""
     repairs: int = 0

@@ -1,5 +1,6 @@
 """The facts as Prometheus metrics. Importing this costs some 3 MB: it is done at the first scrape."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry
@@ -7,7 +8,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from healthcheck.facts import Facts
+from healthcheck.facts import Facts, ProbeFacts
 from healthcheck.pages import Page
 from healthcheck.verdict import STATES, verdict
 
@@ -39,6 +40,14 @@ class FactsCollector(Collector):
         for each in judged.checks:
             check.add_metric([each.name], float(each.ok))
         yield check
+        if facts.probe:
+            yield from _probe(facts.probe)
+        warnings = GaugeMetricFamily(
+            "sidegate_warnings", "What should be looked at, by what it is about.", labels=["warning"]
+        )
+        for name, number in Counter(warning.name for warning in judged.warnings).items():
+            warnings.add_metric([name], float(number))
+        yield warnings
         yield CounterMetricFamily(
             "sidegate_client_restarts", "Starts of the VPN client after the first.", value=facts.restarts
         )
@@ -66,6 +75,21 @@ def renderer(facts: Callable[[], Facts]) -> Callable[[str], Page]:
         return Page(200, encode(registry), content_type)
 
     return render
+
+
+def _probe(probe: ProbeFacts) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "sidegate_probe_asks", "Asks of the target through the tunnel.", value=probe.asks_total
+    )
+    yield CounterMetricFamily(
+        "sidegate_probe_failures", "Asks that were not answered.", value=probe.failed_total
+    )
+    if probe.round_trip_seconds is not None:
+        yield _gauge(
+            "sidegate_probe_round_trip_seconds",
+            "From the last ask that was answered to its answer.",
+            probe.round_trip_seconds,
+        )
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:

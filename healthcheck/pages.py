@@ -66,8 +66,10 @@ def _document(facts: Facts) -> dict[str, object]:
         "since": _iso(facts.since),
         "client": _client(facts.client),
         "tunnel": asdict(facts.tunnel) if facts.tunnel else None,
+        "probe": asdict(facts.probe) if facts.probe else None,
         "networks": [asdict(network) for network in facts.networks],
         "checks": [asdict(check) for check in judged.checks],
+        "warnings": [asdict(warning) for warning in judged.warnings],
         "overlaps": [asdict(overlap) for overlap in facts.overlaps],
         "restarts": facts.restarts,
     }

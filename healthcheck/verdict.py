@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from healthcheck.facts import Facts, NetworkFacts
+from healthcheck.facts import Facts, NetworkFacts, WarningFacts
 
 STATES = ("starting", "connecting", "up", "reconnecting", "stopping", "stopped", "failed")
 """Every state there is, in the order of a life."""
@@ -39,6 +39,8 @@ class Verdict:
 
     state: str
     checks: tuple[Check, ...]
+    warnings: tuple[WarningFacts, ...] = ()
+    """What never makes the sidecar unready; each on one line."""
 
     @property
     def ready(self) -> bool:
@@ -57,12 +59,13 @@ class Verdict:
         return f"{first.name}: {first.text}" if first else "; ".join(c.text for c in self.checks)
 
     def lines(self) -> tuple[str, ...]:
-        """One line a check, the first broken one first and the others in tree order.
+        """One line a check, the first broken one first and the others in tree order; then the warnings.
 
         Where it is the state alone that says no, a line for the state comes before them.
         """
         rest = sorted(self.checks, key=lambda check: check is not self.first_broken)
-        return tuple(map(str, (self._state_line, *rest) if self._state_line else rest))
+        checks = map(str, (self._state_line, *rest) if self._state_line else rest)
+        return (*checks, *(f"[!] {warning.name}: {warning.text}" for warning in self.warnings))
 
     @property
     def _state_line(self) -> Check | None:
@@ -78,10 +81,13 @@ def verdict(facts: Facts, *, now: float | None = None) -> Verdict:
     moment = time.time() if now is None else now
     checks: dict[str, Check] = {}
     for name, needs, judge in _TREE:
+        if name == "probe" and facts.probe is None:
+            continue
         broken = [need for need in needs if not checks[need].ok]
         ok, text = (False, f"waits for {' and '.join(broken)}") if broken else judge(facts, moment)
         checks[name] = Check(name=name, ok=ok, text=_one_line(text), needs=needs)
-    return Verdict(state=facts.state, checks=tuple(checks.values()))
+    warnings = tuple(WarningFacts(name=w.name, text=_one_line(w.text)) for w in facts.warnings)
+    return Verdict(state=facts.state, checks=tuple(checks.values()), warnings=warnings)
 
 
 def _network(facts: Facts, _: float) -> tuple[bool, str]:
@@ -138,6 +144,21 @@ def _tunnel(facts: Facts, _: float) -> tuple[bool, str]:
     return True, f"{tunnel.interface} is up with {', '.join(tunnel.addresses)}"
 
 
+def _probe(facts: Facts, _: float) -> tuple[bool, str]:
+    probe = facts.probe
+    if probe is None or (not probe.alive and not probe.problem):
+        return False, "the target has not been asked yet"
+    if not probe.alive:
+        return False, (
+            f"{probe.target} does not answer through the tunnel ({probe.failures} in a row): {probe.problem};"
+            " if the target itself is gone, set HEALTH_TARGET to another"
+        )
+    if probe.problem:
+        return True, f"{probe.target} did not answer {probe.failures} in a row: {probe.problem}; asking again"
+    took = 1000 * (probe.round_trip_seconds or 0)
+    return True, f"{probe.target} answers through the tunnel in {took:.1f} ms"
+
+
 def _replies(facts: Facts, _: float) -> tuple[bool, str]:
     wrong = [reply for reply in facts.replies if reply.problem is not None]
     asked = len(facts.replies)
@@ -163,6 +184,7 @@ _TREE: tuple[tuple[str, tuple[str, ...], _Judge], ...] = (
     ("policy", ("network",), _policy),
     ("client", (), _client),
     ("tunnel", ("client",), _tunnel),
+    ("probe", ("tunnel",), _probe),
     ("replies", ("policy", "tunnel"), _replies),
 )
-"""Name, needs and judge of each check; needs come first."""
+"""Name, needs and judge of each check; needs come first. `probe` is there only where somebody is asked."""

@@ -10,6 +10,7 @@ from entrypoint.processes import TERM_TIMEOUT_SECONDS
 from entrypoint.settings import load
 from tests.kernel.conftest import LIMIT_SECONDS, Container
 from tests.kernel.scripted import comes, inside, supervised, tunnel_lines
+from tests.lab.processes import lives
 
 # What ignores a signal goes on doing so over exec; `( ... & )` leaves its child to process 1.
 SCRIPT = """
@@ -24,14 +25,6 @@ wait
 NAMES = ("child", "grandchild", "deaf-grandchild")
 DAEMONS = ("daemon", "deaf-daemon")
 ALL = (*NAMES, *DAEMONS)
-
-
-def lives(pid: int) -> bool:
-    """Tell whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_the_whole_tree_is_gone_after_the_stop(container: Container, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from entrypoint.settings import load
 from entrypoint.supervisor import Supervisor
 from tests.kernel.conftest import LIMIT_SECONDS, Container
 from tests.kernel.scripted import comes, inside, supervising, tunnel_lines
-from tests.kernel.test_client_tree import lives
+from tests.lab.processes import lives
 
 TUNNEL = f"ip link delete tun0 2>/dev/null; {tunnel_lines('tun0', '10.99.0.2/24')}"
 # It forks twice, leads a session of its own and keeps neither environment nor output.

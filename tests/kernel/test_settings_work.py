@@ -5,7 +5,9 @@ import contextlib
 import http.client
 import json
 import os
+import time
 from collections.abc import Callable
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,15 @@ import pytest
 from entrypoint.clients import choose
 from entrypoint.clients.base import AttemptFailed, Launch
 from entrypoint.faults import BadSettings
+from entrypoint.hooks import Hooks, TunnelEvent
 from entrypoint.lifecycle import State
+from entrypoint.network import Link
+from entrypoint.probe import Probe
 from entrypoint.settings import TABLE, load
 from tests.kernel.conftest import LIMIT_SECONDS, Container
 from tests.kernel.scripted import comes, inside, supervised, tunnel_lines
 from tests.lab.sidecar import Sidecar
+from tests.lab.traffic import serve
 from tests.lab.waiting import until
 from tests.unit.samples import SAMPLES
 
@@ -256,6 +262,65 @@ def health_listen(container: Container, tmp_path: Path, sample: str) -> None:
     assert sidecar.terminate() == 0
 
 
+def probed(container: Container, **environ: str) -> Probe:
+    """Ask twice through a link that stands for the tunnel, and return what that found."""
+    container.connect("vpn0", "10.99.0.2/24")
+    container.host.ip("route add 10.50.0.0/24 via 10.99.0.1 dev vpn0")
+    container.router.ip("address add 10.99.0.1/24 dev to-vpn0", "address add 10.50.0.10/32 dev lo")
+    serve(container.router)
+    settings, _ = load(environ)
+    assert settings.health_target is not None
+    tunnel = Link(1, "vpn0", "tun", up=True), (ip_interface("10.99.0.2/24"),)
+    probe = Probe(settings.health_target, settings.health_interval, lambda: tunnel)
+
+    async def work() -> None:
+        probe.begin()
+        await comes(lambda: probe.asks == 2)
+        probe.end()
+
+    inside(container, work)
+    return probe
+
+
+def health_target(container: Container, _: Path, sample: str) -> None:
+    """Get an answer from there."""
+    probe = probed(container, HEALTH_TARGET=sample, HEALTH_INTERVAL="1s")
+    assert (probe.failed, probe.problem) == (0, None)
+    assert probe.round_trip is not None
+
+
+def health_interval(container: Container, _: Path, sample: str) -> None:
+    """Ask as often as that: the second time within a second or two."""
+    began = time.monotonic()
+    probed(container, HEALTH_TARGET="10.50.0.10:80", HEALTH_INTERVAL=sample)
+    assert 1 <= time.monotonic() - began < 3
+
+
+def hooked(tmp_path: Path, **environ: str) -> list[str]:
+    """Tell the hooks of a tunnel that came and went; returns the files that they made."""
+
+    async def work() -> None:
+        hooks = Hooks(load(environ)[0])
+        hooks.up(TunnelEvent(client="openvpn", interface="tun0"))
+        await hooks.ended()
+        hooks.down()
+        await hooks.ended()
+
+    with contextlib.chdir(tmp_path):
+        asyncio.run(work())
+    return sorted(path.name for path in tmp_path.iterdir())
+
+
+def on_up(_: Container, tmp_path: Path, sample: str) -> None:
+    """Run it, and not at the end."""
+    assert hooked(tmp_path, ON_UP=sample) == ["told of up"]
+
+
+def on_down(_: Container, tmp_path: Path, sample: str) -> None:
+    """Run it, and not at the beginning."""
+    assert hooked(tmp_path, ON_DOWN=sample) == ["told of down"]
+
+
 def log_level(container: Container, tmp_path: Path, sample: str) -> None:
     """Miss the rule's line, which is of level info."""
     sidecar = started(container, tmp_path, LOG_LEVEL=sample)
@@ -291,6 +356,10 @@ EFFECTS: dict[str, Callable[[Container, Path, str], None]] = {
     "RULE_PRIORITY": rule_priority,
     "ROUTE_TABLE": route_table,
     "HEALTH_LISTEN": health_listen,
+    "HEALTH_TARGET": health_target,
+    "HEALTH_INTERVAL": health_interval,
+    "ON_UP": on_up,
+    "ON_DOWN": on_down,
     "LOG_LEVEL": log_level,
     "LOG_FORMAT": log_format,
 }

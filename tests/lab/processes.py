@@ -13,6 +13,14 @@ TAIL = 40
 """Lines of output that an error shows."""
 
 
+def lives(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class LoggedProcess:
     """A running program; a thread collects its standard output and error.
 

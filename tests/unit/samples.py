@@ -26,9 +26,9 @@ SAMPLES: Mapping[str, str] = {
     "ROUTE_TABLE": "5000",
     "HEALTH_LISTEN": "127.0.0.1:9898",
     "HEALTH_TARGET": "10.50.0.10:80",
-    "HEALTH_INTERVAL": "10s",
-    "ON_UP": "/bin/true",
-    "ON_DOWN": "/bin/true",
+    "HEALTH_INTERVAL": "1s",
+    "ON_UP": "touch 'told of up'",
+    "ON_DOWN": "touch 'told of down'",
     "LOG_LEVEL": "error",
     "LOG_FORMAT": "json",
 }

@@ -6,7 +6,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from healthcheck.facts import Facts
+from healthcheck.facts import Facts, WarningFacts
 from healthcheck.verdict import STATES
 from tests.unit.endpoint import Response, get, serving
 from tests.unit.facts import HEALTHY, client, facts
@@ -58,6 +58,16 @@ def test_a_broken_sidecar_shows_in_its_gauges() -> None:
     assert samples["sidegate_check", "network"] == samples["sidegate_check", "policy"] == 1
 
 
+def test_warnings_are_counted_by_what_they_are_about() -> None:
+    """Two of one kind are a 2; a text, which can be anything, is no label."""
+    seen = tuple(WarningFacts(name=name, text="?") for name in ("hook", "hook", "dns"))
+    samples = _samples(list(text_string_to_metric_families(_scrape(facts(warnings=seen)).body)))
+    assert {k: v for k, v in samples.items() if k[0] == "sidegate_warnings"} == {
+        ("sidegate_warnings", "hook"): 2,
+        ("sidegate_warnings", "dns"): 1,
+    }
+
+
 def test_prometheus_gets_openmetrics_when_it_asks_for_it() -> None:
     """The format follows the Accept header, as Prometheus sends it."""
     answer = _scrape(accept="application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3")
@@ -80,7 +90,7 @@ def test_metric_names_follow_the_conventions() -> None:
     """Our prefix, snake case, base units, `_total` on counters only, and a help text with each."""
     body = _scrape().body
     families = list(text_string_to_metric_families(body))
-    assert len(families) == 9
+    assert len(families) == 10
     for family in families:
         assert re.fullmatch(r"sidegate(_[a-z]+)*", family.name)
         assert family.documentation.endswith(".")

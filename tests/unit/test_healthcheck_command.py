@@ -14,7 +14,7 @@ import pytest
 import healthcheck.ask
 from healthcheck.__main__ import SAID_BYTES_MAX, check
 from healthcheck.ask import TIMEOUT_SECONDS, AskError, ask, run_dir
-from healthcheck.facts import Facts
+from healthcheck.facts import Facts, WarningFacts
 from tests.unit.endpoint import serving
 from tests.unit.facts import ETH1, HEALTHY, client, facts
 
@@ -97,6 +97,13 @@ def test_a_ready_sidecar_is_exit_0() -> None:
     assert run.returncode == 0
     assert run.stdout.startswith("ready: network: eth0 172.30.0.0/16 by 172.30.0.1; policy: ")
     assert "replies: the kernel sends all 1 test replies the right way" in run.stdout
+
+
+def test_a_warning_is_said_and_is_exit_0() -> None:
+    """What should be looked at does not make Docker call the sidecar unhealthy."""
+    run = _against_endpoint(facts(warnings=(WarningFacts(name="hook", text="saw exit code 3"),)))
+    assert run.returncode == 0
+    assert run.stdout.endswith("; warning: hook: saw exit code 3\n")
 
 
 def test_an_unready_sidecar_is_exit_1_with_the_first_broken_link() -> None:

@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from entrypoint import parse
+from entrypoint.network import Target
 from entrypoint.settings import TABLE, Setting
 from tests.unit.samples import SAMPLES
 
@@ -213,3 +214,61 @@ def test_what_is_no_port_is_refused(text: str) -> None:
     """A range runs upwards."""
     with pytest.raises(ValueError, match="write ports or ranges"):
         parse.ports(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("10.50.0.1:443", ip_address("10.50.0.1"), 443),
+        ("10.50.0.1", ip_address("10.50.0.1"), None),
+        ("[fd00:50::1]:443", ip_address("fd00:50::1"), 443),
+        ("[fd00:50::1]", ip_address("fd00:50::1"), None),
+        ("fd00:50::1", ip_address("fd00:50::1"), None),
+        ("intranet.example:65535", "intranet.example", 65535),
+        ("intranet", "intranet", None),
+        ("_dc-1.corp.example.", "_dc-1.corp.example.", None),
+        ("10.example", "10.example", None),
+    ],
+)
+def test_a_target_is_a_host_with_a_port_for_tcp_and_without_for_a_ping(
+    text: str, host: object, port: int | None
+) -> None:
+    """Addresses of both families and names; IPv6 needs brackets only before a port."""
+    assert parse.target(text) == Target(host, port)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["10.50.0.1:443", "10.50.0.1", "[fd00:50::1]:443", "intranet.example:80"])
+def test_a_target_is_told_as_it_is_written(text: str) -> None:
+    """What stands in the log can be looked for in the compose file."""
+    assert str(parse.target(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("http://10.50.0.1", "10.50.0.1:", ":443", "10.50.0.1:0", "10.50.0.1:65536", "10.50.0.1:http"),
+        *("intranet example", "intranet/80", "-a.example", "a..example", "a" * 64, "a." * 127 + "example"),
+        *("[10.50.0.1]:80", "[intranet]:80", "[fd00::1", "fd00::1]:80", "[fd00::1]80", "10.50", "1234", "::"),
+        *("0.0.0.0:80", "127.0.0.1:80", "::1", "224.0.0.1", "[ff02::1]:80", "fe80::1", "[fe80::1%tun0]:80"),
+        *("büro.example", "a,b", "10.50.0.1:80:80"),
+    ],
+)
+def test_what_is_no_target_is_refused(text: str) -> None:
+    """A URL, half an address, nobody's address, an address that only a link could complete."""
+    with pytest.raises(ValueError, match=r"is no target; write host:port \(TCP\) or host \(ICMP\)"):
+        parse.target(text)
+
+
+@pytest.mark.parametrize("text", ["1ms", "999ms"])
+def test_nobody_is_asked_more_often_than_once_a_second(text: str) -> None:
+    """Somebody else's machine answers."""
+    with pytest.raises(ValueError, match="asks too often; take 1s or more"):
+        parse.interval(text)
+    assert parse.interval("1s") == 1.0
+
+
+@pytest.mark.parametrize("text", [" ", "''", '"" a'])
+def test_a_command_names_a_program(text: str) -> None:
+    """Blanks alone, or an empty first word, are nothing that could be run."""
+    with pytest.raises(ValueError, match="names no program"):
+        parse.command(text)

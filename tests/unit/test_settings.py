@@ -18,10 +18,6 @@ NOT_BUILT = (
     "VPN_DNS",
     "UDP_REPLY_PORTS",
     "KILL_SWITCH",
-    "HEALTH_TARGET",
-    "HEALTH_INTERVAL",
-    "ON_UP",
-    "ON_DOWN",
 )
 """Settings of which nothing but the default can be used so far."""
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthcheck.facts import ClientFacts, Facts, NetworkFacts, ReplyFacts, TunnelFacts
+from healthcheck.facts import ClientFacts, Facts, NetworkFacts, ReplyFacts, TunnelFacts, WarningFacts
 from healthcheck.verdict import STATES, verdict
 from tests.unit.facts import ETH0, ETH1, REPLY, TUNNEL, client, facts
 
@@ -53,6 +53,9 @@ any_facts = st.builds(
             problem=optional_text,
         ),
         max_size=5,
+    ).map(tuple),
+    warnings=st.lists(
+        st.builds(WarningFacts, name=st.just("hook"), text=st.text(max_size=20)), max_size=2
     ).map(tuple),
     restarts=st.integers(0, 5),
 )
@@ -149,6 +152,14 @@ def test_one_good_network_is_enough_but_the_others_are_told() -> None:
     assert judged.lines()[0] == (
         "[+] network: eth0 172.30.0.0/16 by 172.30.0.1; eth1 172.31.0.0/16: saw two gateways; set GATEWAYS"
     )
+
+
+def test_a_warning_is_told_last_and_breaks_nothing() -> None:
+    """What should be looked at stands after the checks, on one line, and the sidecar is ready."""
+    judged = verdict(facts(warnings=(WarningFacts(name="hook", text="saw exit\n code 3"),)), now=NOW)
+    assert judged.ready
+    assert judged.lines()[-1] == "[!] hook: saw exit code 3"
+    assert len(judged.lines()) == len(judged.checks) + 1
 
 
 def test_what_rests_on_a_broken_check_waits_for_it() -> None:
