@@ -19,6 +19,7 @@ from tests.lab.topology import Lab
 from tests.lab.waiting import until
 from tests.tunnel.attempt import Attempt, Word
 from tests.tunnel.product import Product, first_line
+from tests.tunnel.secrets_everywhere import left, seen
 
 USER, PASSWORD, PASSPHRASE = "ada", "correct horse 7f3a", "open sesame 2c81"
 PERIOD = 5
@@ -60,11 +61,11 @@ def test_a_code_is_given_in_the_form_that_the_server_wants(
     """Encoded beside the password, behind it, or after the password when it is asked for."""
     server = make_server(login=(USER, PASSWORD), codes=form)
     client = make_client(server.client_config("verb 4", *ASKS[form]), **ada(TOTP_SEED))
-    report, seen = outcome(client, lab)
+    report, shown = outcome(client, lab)
     assert report.connected, report
     assert server.login_attempts() == (2 if form == "crv1" else 1)
     for secret in (PASSWORD, TOTP_SEED):
-        assert secret.encode() not in seen + repr(report).encode()
+        assert secret.encode() not in shown + repr(report).encode()
 
 
 def test_no_code_is_given_twice(
@@ -150,9 +151,9 @@ def test_an_encrypted_key_is_opened(
         config = _moved_to_file(config, tmp_path / "my.key")
     if kind == "pkcs12":
         config = _moved_to_pkcs12(server.client_config("verb 4"), tmp_path / "my.p12")
-    report, seen = outcome(make_client(config, passphrase=Word(PASSPHRASE)), lab)
-    assert report.connected, (report, seen)
-    assert PASSPHRASE.encode() not in seen + repr(report).encode()
+    report, shown = outcome(make_client(config, passphrase=Word(PASSPHRASE)), lab)
+    assert report.connected, (report, shown)
+    assert PASSPHRASE.encode() not in shown + repr(report).encode()
 
 
 def _moved_to_file(config: str, file: Path) -> str:
@@ -221,24 +222,27 @@ def test_a_wrong_passphrase_is_named_and_not_hammered(product: Product) -> None:
         assert secret not in told + "\n".join(sidecar.lines)
 
 
-def test_the_secret_of_the_codes_is_nowhere_to_be_seen(make_product: Callable[..., Product]) -> None:
-    """Not in the log at its noisiest, an argument list, a child's environment, /status or /run."""
+def test_neither_codes_nor_passphrase_are_anywhere(make_product: Callable[..., Product]) -> None:
+    """Up, and after the end: no argument, environment, log, health or file holds one of the four."""
     product = make_product(login=(USER, PASSWORD), codes="scrv1")
-    environment = {
-        "VPN_USERNAME": USER,
-        "VPN_PASSWORD": PASSWORD,
-        "VPN_TOTP_SECRET": TOTP_SEED,
-        "VPN_ARGS": "--static-challenge Code 1 --verb 4",
-        "LOG_LEVEL": "debug",
+    product.config.write_text(with_locked_key(product.config.read_text(), PASSPHRASE))
+    sidecar = product.sidecar(
+        {
+            "VPN_USERNAME": USER,
+            "VPN_PASSWORD": PASSWORD,
+            "VPN_TOTP_SECRET": TOTP_SEED,
+            "VPN_KEY_PASSPHRASE": PASSPHRASE,
+            "VPN_ARGS": "--static-challenge Code 1 --verb 4",
+            "LOG_LEVEL": "debug",
+        }
+    ).start()
+    sidecar.wait_until_ready()
+    secrets = [PASSWORD, TOTP_SEED, PASSPHRASE, *used(product.server)]
+    assert len(secrets) == 4
+    where: dict[str, Any] = {
+        "folders": [product.directory],
+        "known": {product.config, *(product.directory / "server").rglob("*")},
     }
-    sidecar = product.sidecar(environment).start().wait_until_ready()
-    seen = "".join(sidecar.get(path)[1] for path in ("/readyz", "/status", "/metrics")).encode()
-    for pid in sidecar.client_pids():
-        seen += b"".join(Path(f"/proc/{pid}/{file}").read_bytes() for file in ("cmdline", "environ"))
-    for file in (sidecar.directory / "run").rglob("*"):
-        seen += file.read_bytes() if file.is_file() else b""
+    assert seen(sidecar, secrets, **where) == []
     assert sidecar.terminate() == 0
-    seen += "\n".join(sidecar.lines).encode()
-    (code,) = used(product.server)
-    for secret in (PASSWORD, TOTP_SEED, code):
-        assert secret.encode() not in seen
+    assert left(sidecar, secrets, **where) == []
