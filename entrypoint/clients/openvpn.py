@@ -77,6 +77,7 @@ class OpenVPN:
             raise BadSettings(*faults)
         login.form = checked.challenge
         self._login = login
+        self._names = checked.names
         self.title = f"openvpn with {config}"
         self.notes = tuple(f"{config}: {note}" for note in checked.notes)
         """What was left out of the configuration and why, a text each."""
@@ -105,7 +106,7 @@ class OpenVPN:
 
     async def open(self, report: Callable[[Report], None]) -> Launch:
         """Listen where openvpn will call."""
-        self._channel = Channel(self._path, self._login, report)
+        self._channel = Channel(self._path, self._login, report, self._names)
         return self._launch
 
     async def mends_itself(self) -> bool:

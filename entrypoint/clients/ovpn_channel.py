@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from entrypoint.clients import management
@@ -26,13 +26,18 @@ _LINE_LIMIT_BYTES = 256 * 1024
 class Channel:
     """The management interface of one openvpn process, which calls us."""
 
-    def __init__(self, path: Path, login: Login, report: Callable[[Report], None]) -> None:
-        """Listen at `path`; `report` is called in the running loop with each change."""
+    def __init__(
+        self, path: Path, login: Login, report: Callable[[Report], None], names: Sequence[str] = ()
+    ) -> None:
+        """Listen at `path`; `report` is called in the running loop with each change.
+
+        `names` are those of the servers, for people.
+        """
         self._path = path
         self._login = login
         self._tell = report
         self._told = Report()
-        self._progress = Progress()
+        self._progress = Progress(names)
         self._question: management.Question | None = None
         self._answers: deque[asyncio.Future[None]] = deque()
         self._connection: socket.socket | None = None

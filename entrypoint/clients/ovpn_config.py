@@ -38,6 +38,8 @@ class Checked:
     """VPN_ARGS, less what was left out."""
     device_type: str
     """tun or tap."""
+    names: tuple[str, ...]
+    """The servers' names; those that have an address are not among them."""
     challenge: Form | None
     """How the server wants a one-time code beside the password; None where no line says that it does."""
 
@@ -91,6 +93,7 @@ def check(text: str, args: Sequence[str], wishes: Wishes) -> tuple[Checked | Non
         notes=(*notes, *ovpn_needs.advice(found, everything, wishes)),
         args=tuple(word for directive in kept for word in (f"--{directive.name}", *directive.values)),
         device_type=ovpn_needs.device_type(everything) or "tun",
+        names=ovpn_needs.names(everything),
         challenge=ovpn_needs.challenge(everything),
     ), []
 

@@ -1,5 +1,6 @@
 """What a client's configuration cannot do without, and what is told of it. No IO here."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +23,8 @@ _SERVERS_ONLY = frozenset(
     }
 )
 """Any of these tells a server's certificate from another client's."""
+_ADDRESS = re.compile(r"[0-9.]*|.*:.*")
+"""Of IPv4 or IPv6, or nothing."""
 _COMPRESSION = frozenset({"comp-lzo", "compress"})
 
 
@@ -45,7 +48,7 @@ class Wishes:
 
 def missing(everything: Sequence[Directive], wishes: Wishes) -> Iterator[str]:
     """Say what is missing for any connection."""
-    if not any(_names_remote(directive) for directive in everything):
+    if not any(_remotes(directive) for directive in everything):
         yield 'no line names the server; add "remote ADDRESS PORT"'
     kind = device_type(everything)
     names = {directive.name for directive in everything}
@@ -109,14 +112,22 @@ def challenge(everything: Sequence[Directive]) -> Form | None:
     return "concat" if _CONCAT in asked[-1][2:] else "scrv1"
 
 
-def _names_remote(directive: Directive) -> bool:
+def names(everything: Sequence[Directive]) -> tuple[str, ...]:
+    """Return the servers' names, less those that are addresses."""
+    found = dict.fromkeys(server for directive in everything for server in _remotes(directive))
+    return tuple(server for server in found if not _ADDRESS.fullmatch(server))
+
+
+def _remotes(directive: Directive) -> list[str]:
+    """Return the servers that a directive names; an empty text for what openvpn has to explain."""
+    if directive.name == "remote":
+        return [directive.values[0] if directive.values else ""]
     if directive.name != "connection" or directive.block is None:
-        return directive.name == "remote"
+        return []
     try:
-        return any(inner.name == "remote" for inner in directives("\n".join(directive.block)))
+        return [server for inner in directives("\n".join(directive.block)) for server in _remotes(inner)]
     except ValueError:
-        # openvpn will say what it cannot read there.
-        return True
+        return [""]
 
 
 def device_type(everything: Sequence[Directive]) -> str | None:

@@ -1,12 +1,14 @@
 """What openvpn's events mean: they are folded into the report for people and the supervisor. No IO here."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from entrypoint.clients import management, ovpn_pushed
 from entrypoint.clients.base import Report
 
+NAMES_MAX = 3
+"""Servers' names that are told; a provider's file may have dozens."""
 VARIABLES_MAX = 50_000
 """The most variables that are kept; five for each of 10,000 routes."""
 
@@ -60,8 +62,10 @@ _TEMPORARY = re.compile(r"TEMP(\[[^\]]*\])?:?\s*")
 class Progress:
     """One attempt, as its events tell it."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        """Begin with nothing; `names` are those of the servers, for people."""
         self.report = Report()
+        self._names = f" ({', '.join(names[:NAMES_MAX])})" if names else ""
         self.state: str | None = None
         """The last state's name; None before the first."""
         self._before = ""
@@ -118,6 +122,8 @@ class Progress:
         elif state.name in {"RECONNECTING", "EXITING"}:
             untrusted = state.reason == "tls-error" and self._heard
             self._before = _UNTRUSTED if untrusted else _REASONS.get(state.reason, state.reason)
+            if self._before == _NO_NAME:
+                self._before += self._names
         self._heard = state.name == "AUTH"
         if self._before:
             detail = f"{detail} ({self._before})"

@@ -12,7 +12,8 @@ from tests.lab.addresses import V4
 from tests.lab.docker import TUNNEL, DockerLab, fetch
 from tests.lab.docker_image import REPOSITORY
 from tests.lab.docker_stand_ins import build, other_image, vendor_package
-from tests.lab.openvpn_server import OpenVPNServer
+from tests.lab.openvpn_login import TOTP_SEED
+from tests.lab.openvpn_server import OpenVPNServer, with_locked_key
 from tests.lab.others import GLUETUN, TAILSCALE, Lines, gluetun, tailscale
 from tests.lab.wireguard_server import WireGuardServer
 
@@ -38,6 +39,22 @@ def test_openvpn(lab: DockerLab, stack: Stack, make_server: Callable[..., OpenVP
     stack.add("compose.override.yml", recipe("OpenVPN"))
     server.write_client_config(stack.directory / "vpn/provider.ovpn")
     (stack.directory / "vpn_password.txt").write_text("correct horse 7f3a\n")
+    stack.up()
+    assert answers_both_ways(lab, stack)
+
+
+def test_openvpn_with_codes(lab: DockerLab, stack: Stack, make_server: Callable[..., OpenVPNServer]) -> None:
+    """A server that wants a code each time, and a key that is encrypted."""
+    server = make_server(login=("alice", "correct horse 7f3a"), codes="scrv1")
+    stack.add("compose.override.yml", recipe("OpenVPN with one-time codes"))
+    config = server.client_config('static-challenge "Code of your app" 1')
+    (stack.directory / "vpn/company.ovpn").write_text(with_locked_key(config, "open sesame"))
+    for name, value in (
+        ("password", "correct horse 7f3a"),
+        ("totp", TOTP_SEED),
+        ("passphrase", "open sesame"),
+    ):
+        (stack.directory / f"vpn_{name}.txt").write_text(f"{value}\n")
     stack.up()
     assert answers_both_ways(lab, stack)
 

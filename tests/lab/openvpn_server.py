@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import re
 import ssl
 import subprocess
 import tempfile
@@ -56,6 +57,22 @@ def identity(name: str) -> Identity:
             check=True,
         )
         return Identity(made.stdout, key.read())
+
+
+def with_locked_key(config: str, passphrase: str, *, legacy: bool = False) -> str:
+    """Return the configuration with its private key encrypted, as PKCS#8 or as older programs do."""
+    key = re.search(r"<key>\n(.*?)</key>", config, re.DOTALL)
+    if not key:
+        raise AssertionError("the configuration has no inline key")
+    program = ("ec", "-aes256") if legacy else ("pkey", "-aes256")
+    made = subprocess.run(
+        ["openssl", *program, "-passout", f"pass:{passphrase}"],
+        input=key[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return config.replace(key[1], made.stdout)
 
 
 class OpenVPNServer(ServerProcess):

@@ -186,7 +186,7 @@ def test_a_name_that_does_not_resolve_is_named(make_product: Callable[..., Produ
     text = product.config.read_text().replace(V4.vpn_endpoint, "nobody.invalid")
     product.config.write_text(text)
     sidecar = product.sidecar({"VPN_UP_TIMEOUT": "2s"}).start()
-    told = "the server's name cannot be looked up: check `remote` and the container's DNS"
+    told = "the server's name cannot be looked up: check `remote` and the container's DNS (nobody.invalid)"
     until(lambda: told in first_line(sidecar), 5, "health to name it")
     assert told in sidecar.wait_for_line("next attempt now")
     sidecar.wait_for_line("Cannot resolve host address: nobody.invalid")

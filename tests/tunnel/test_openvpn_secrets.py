@@ -14,11 +14,12 @@ import pytest
 from entrypoint.clients.base import Report
 from entrypoint.clients.openvpn import OpenVPN
 from tests.lab.openvpn_login import TOTP_SEED, totp_uri
-from tests.lab.openvpn_server import OpenVPNServer
+from tests.lab.openvpn_server import OpenVPNServer, with_locked_key
 from tests.lab.topology import Lab
 from tests.lab.waiting import until
 from tests.tunnel.attempt import Attempt, Word
 from tests.tunnel.product import Product, first_line
+from tests.tunnel.secrets_everywhere import left, seen
 
 USER, PASSWORD, PASSPHRASE = "ada", "correct horse 7f3a", "open sesame 2c81"
 PERIOD = 5
@@ -29,21 +30,6 @@ ASKS = {
     "crv1": (),
 }
 """How a configuration says which form the server wants."""
-
-
-def locked(config: str, passphrase: str = PASSPHRASE, *, legacy: bool = False) -> str:
-    """Return the configuration with its private key encrypted, as PKCS#8 or as older programs do."""
-    key = re.search(r"<key>\n(.*?)</key>", config, re.DOTALL)
-    assert key
-    program = ("ec", "-aes256") if legacy else ("pkey", "-aes256")
-    made = subprocess.run(
-        ["openssl", *program, "-passout", f"pass:{passphrase}"],
-        input=key[1],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return config.replace(key[1], made.stdout)
 
 
 def ada(seed: str | None = None, password: str = PASSWORD) -> dict[str, Any]:
@@ -75,11 +61,11 @@ def test_a_code_is_given_in_the_form_that_the_server_wants(
     """Encoded beside the password, behind it, or after the password when it is asked for."""
     server = make_server(login=(USER, PASSWORD), codes=form)
     client = make_client(server.client_config("verb 4", *ASKS[form]), **ada(TOTP_SEED))
-    report, seen = outcome(client, lab)
+    report, shown = outcome(client, lab)
     assert report.connected, report
     assert server.login_attempts() == (2 if form == "crv1" else 1)
     for secret in (PASSWORD, TOTP_SEED):
-        assert secret.encode() not in seen + repr(report).encode()
+        assert secret.encode() not in shown + repr(report).encode()
 
 
 def test_no_code_is_given_twice(
@@ -160,14 +146,14 @@ def test_an_encrypted_key_is_opened(
 ) -> None:
     """In the configuration, beside it, in PKCS#8, as older programs wrote it, and in PKCS#12."""
     server = make_server()
-    config = locked(server.client_config("verb 4"), legacy=kind == "older")
+    config = with_locked_key(server.client_config("verb 4"), PASSPHRASE, legacy=kind == "older")
     if kind == "file":
         config = _moved_to_file(config, tmp_path / "my.key")
     if kind == "pkcs12":
         config = _moved_to_pkcs12(server.client_config("verb 4"), tmp_path / "my.p12")
-    report, seen = outcome(make_client(config, passphrase=Word(PASSPHRASE)), lab)
-    assert report.connected, (report, seen)
-    assert PASSPHRASE.encode() not in seen + repr(report).encode()
+    report, shown = outcome(make_client(config, passphrase=Word(PASSPHRASE)), lab)
+    assert report.connected, (report, shown)
+    assert PASSPHRASE.encode() not in shown + repr(report).encode()
 
 
 def _moved_to_file(config: str, file: Path) -> str:
@@ -191,22 +177,35 @@ def test_a_password_without_a_user_name_opens_the_key(
     lab: Lab, make_server: Callable[..., OpenVPNServer], make_client: Callable[..., OpenVPN]
 ) -> None:
     """Where no server asks for a login, VPN_PASSWORD is the key's."""
-    client = make_client(locked(make_server().client_config()), password=Word(PASSPHRASE))
+    client = make_client(
+        with_locked_key(make_server().client_config(), PASSPHRASE), password=Word(PASSPHRASE)
+    )
     assert outcome(client, lab)[0].connected
 
 
 def test_login_and_passphrase_go_together(
     lab: Lab, make_server: Callable[..., OpenVPNServer], make_client: Callable[..., OpenVPN]
 ) -> None:
-    """Each question has its own answer."""
+    """Each question has its own answer, and at a reconnection again."""
     server = make_server(login=(USER, PASSWORD))
-    client = make_client(locked(server.client_config()), passphrase=Word(PASSPHRASE), **ada())
-    assert outcome(client, lab)[0].connected
+    client = make_client(
+        with_locked_key(server.client_config(), PASSPHRASE), passphrase=Word(PASSPHRASE), **ada()
+    )
+
+    async def scenario() -> None:
+        async with Attempt(client, lab.sidecar) as attempt:
+            await attempt.connected()
+            attempt.process.send_signal(signal.SIGUSR1)
+            await attempt.until(lambda report: not report.connected)
+            await attempt.connected()
+
+    asyncio.run(scenario())
+    assert server.login_attempts() == 2
 
 
 def test_a_wrong_passphrase_is_named_and_not_hammered(product: Product) -> None:
     """Log and health say which setting; the file's next content opens the key without a restart."""
-    product.config.write_text(locked(product.config.read_text()))
+    product.config.write_text(with_locked_key(product.config.read_text(), PASSPHRASE))
     file = product.directory / "passphrase"
     file.write_text("wrong 9be2\n")
     sidecar = product.sidecar({"VPN_KEY_PASSPHRASE_FILE": str(file)}).start()
@@ -223,24 +222,27 @@ def test_a_wrong_passphrase_is_named_and_not_hammered(product: Product) -> None:
         assert secret not in told + "\n".join(sidecar.lines)
 
 
-def test_the_secret_of_the_codes_is_nowhere_to_be_seen(make_product: Callable[..., Product]) -> None:
-    """Not in the log at its noisiest, an argument list, a child's environment, /status or /run."""
+def test_neither_codes_nor_passphrase_are_anywhere(make_product: Callable[..., Product]) -> None:
+    """Up, and after the end: no argument, environment, log, health or file holds one of the four."""
     product = make_product(login=(USER, PASSWORD), codes="scrv1")
-    environment = {
-        "VPN_USERNAME": USER,
-        "VPN_PASSWORD": PASSWORD,
-        "VPN_TOTP_SECRET": TOTP_SEED,
-        "VPN_ARGS": "--static-challenge Code 1 --verb 4",
-        "LOG_LEVEL": "debug",
+    product.config.write_text(with_locked_key(product.config.read_text(), PASSPHRASE))
+    sidecar = product.sidecar(
+        {
+            "VPN_USERNAME": USER,
+            "VPN_PASSWORD": PASSWORD,
+            "VPN_TOTP_SECRET": TOTP_SEED,
+            "VPN_KEY_PASSPHRASE": PASSPHRASE,
+            "VPN_ARGS": "--static-challenge Code 1 --verb 4",
+            "LOG_LEVEL": "debug",
+        }
+    ).start()
+    sidecar.wait_until_ready()
+    secrets = [PASSWORD, TOTP_SEED, PASSPHRASE, *used(product.server)]
+    assert len(secrets) == 4
+    where: dict[str, Any] = {
+        "folders": [product.directory],
+        "known": {product.config, *(product.directory / "server").rglob("*")},
     }
-    sidecar = product.sidecar(environment).start().wait_until_ready()
-    seen = "".join(sidecar.get(path)[1] for path in ("/readyz", "/status", "/metrics")).encode()
-    for pid in sidecar.client_pids():
-        seen += b"".join(Path(f"/proc/{pid}/{file}").read_bytes() for file in ("cmdline", "environ"))
-    for file in (sidecar.directory / "run").rglob("*"):
-        seen += file.read_bytes() if file.is_file() else b""
+    assert seen(sidecar, secrets, **where) == []
     assert sidecar.terminate() == 0
-    seen += "\n".join(sidecar.lines).encode()
-    (code,) = used(product.server)
-    for secret in (PASSWORD, TOTP_SEED, code):
-        assert secret.encode() not in seen
+    assert left(sidecar, secrets, **where) == []

@@ -50,16 +50,19 @@ def takes_over(lab: Lab, product: Product, timeout: float = 30) -> None:
 
 
 def test_the_next_remote_takes_over(lab: Lab, pair: tuple[Product, OpenVPNServer]) -> None:
-    """The server at one address dies, the other line's takes over, though the tunnel covers both."""
-    rewrite(pair[0], f"remote {FIRST} {PORT}\nremote {SECOND} {PORT}")
+    """The server at one address dies, the other line's takes over; the tunnel covers both, and stays."""
+    rewrite(pair[0], f"persist-key\npersist-tun\nremote {FIRST} {PORT}\nremote {SECOND} {PORT}")
     takes_over(lab, pair[0])
 
 
-def test_the_next_connection_block_takes_over(lab: Lab, pair: tuple[Product, OpenVPNServer]) -> None:
-    """The same with blocks, as some providers write them."""
+def test_connection_blocks_have_their_turn(pair: tuple[Product, OpenVPNServer]) -> None:
+    """Some providers write so: the first block's server is silent, the second's answers."""
+    product, second = pair
     block = "<connection>\nremote {} {} udp\n</connection>"
-    rewrite(pair[0], "\n".join(block.format(address, PORT) for address in (FIRST, SECOND)))
-    takes_over(lab, pair[0])
+    rewrite(product, "\n".join(block.format(address, PORT) for address in ("198.51.100.77", SECOND)))
+    sidecar = product.start()
+    assert sidecar.status()["client"]["server"] == second.address
+    assert product.unreached() == {}
 
 
 def test_the_next_address_of_a_name_takes_over(lab: Lab, pair: tuple[Product, OpenVPNServer]) -> None:
@@ -80,7 +83,7 @@ def test_a_random_server_of_many_is_one_that_is_there(make_product: Callable[...
     """`remote-random` with lines that nobody answers: whichever comes first, the tunnel comes."""
     product = make_product()
     product.config.write_text(
-        product.server.client_config(f"remote 198.51.100.77 {PORT}", "remote-random", "server-poll-timeout 2")
+        product.server.client_config(f"remote 198.51.100.77 {PORT}", "remote-random", "server-poll-timeout 1")
     )
     product.start()
     assert product.unreached() == {}

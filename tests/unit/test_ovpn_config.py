@@ -243,6 +243,14 @@ def test_the_kind_of_tunnel_follows_from_dev(lines: str, kind: str) -> None:
     assert checked(f"client\n{KNOWN}remote a\n{lines}\n").device_type == kind
 
 
+def test_the_servers_names_are_told_from_their_addresses() -> None:
+    """Of all lines and blocks: those are what may fail to be looked up."""
+    text = (
+        BASE + "remote 192.0.2.1\nremote 2001:db8::1 443 tcp\n<connection>\nremote b.example\n</connection>\n"
+    )
+    assert checked(text).names == ("vpn.example.com", "b.example")
+
+
 def test_a_wanted_name_needs_only_the_kind() -> None:
     """VPN_INTERFACE takes the place of `dev`."""
     text = "client\n" + KNOWN + "remote a\ndev-type tun\n"
