@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Callable, Collection
 
-from entrypoint.clients.lookup import look_up
+from entrypoint.clients.lookup import look_up, source_towards
 from entrypoint.faults import MissingPrivilege
 from entrypoint.network import IPV6, IPAddress, IPInterface, Link, Target
 
@@ -157,13 +157,12 @@ def _check_way(address: IPAddress, link: Link, ours: Collection[IPAddress]) -> N
     """See by which way the kernel would send to an address; raises OSError where not by the tunnel.
 
     A socket that is bound to a link sends by it without any route (ip_route_output_key_hash_rcu() takes the
-    destination to be on-link), so it would not notice that the tunnel lost its routes. To connect a UDP
-    socket sends nothing.
+    destination to be on-link), so it would not notice that the tunnel lost its routes.
     """
-    with socket.socket(_ECHO[address.version][0], socket.SOCK_DGRAM) as sock:
-        sock.connect((str(address), 1))
-        source = sock.getsockname()[0]
-    if source not in map(str, ours):
+    source = source_towards(address)
+    if source is None:
+        raise OSError(None, "no route leads there")
+    if source not in ours:
         raise OSError(None, f"it would be sent from {source} and not by {link.name}: no route leads there")
 
 
