@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from entrypoint import machine
+from entrypoint import programs
 from entrypoint.clients.base import Launch
 from entrypoint.faults import BadSettings
 from entrypoint.processes import Tree
@@ -153,7 +153,7 @@ def check(settings: Settings) -> None:
     faults = [
         f"cannot run {setting}: {why}"
         for setting, argv in _commands(settings).items()
-        if argv and (why := machine.why_no_program(argv[0]))
+        if argv and (why := programs.why_not(argv[0]))
     ]
     if faults:
         raise BadSettings(*faults)

@@ -38,6 +38,15 @@ ALONE = {
         "set VPN_TOTP_SECRET",
     ),
     "quoting": ({"VPN_ARGS": "--verb '3"}, "VPN_ARGS is not quoted as in a shell"),
+    "command": (
+        {"VPN_CONFIG": "", "VPN_CLIENT": "command", "VPN_COMMAND": "/no/such vpn"},
+        "cannot run VPN_COMMAND: saw no program '/no/such'",
+    ),
+    "command-none": (
+        {"VPN_CONFIG": "", "VPN_CLIENT": "command"},
+        "saw no VPN_COMMAND that names a program",
+    ),
+    "beside": ({"VPN_CLIENT": "none"}, "cannot use VPN_CONFIG: VPN_CLIENT=none has no use for it"),
     "hook": ({"ON_UP": "/no/such hook"}, "cannot run ON_UP: saw no program '/no/such'"),
     "hook-mode": ({"ON_DOWN": "/etc/passwd"}, "ON_DOWN: saw that '/etc/passwd' may not be executed"),
     "hook-path": ({"ON_UP": "no-such-program x"}, "ON_UP: saw no program 'no-such-program' in PATH="),

@@ -76,9 +76,9 @@ def script(directory: Path, content: bytes, mode: int = 0o755) -> str:
     ("make", "saw"),
     [
         (lambda _: "no-such-program-here", "saw no program 'no-such-program-here' in PATH"),
-        (lambda _: "/no/such/program", "saw No such file or directory for /no/such/program"),
-        (str, "saw Is a directory for"),
-        (lambda d: script(d, b"#!/bin/sh\n", stat.S_IRUSR), "is not executable; chmod +x it"),
+        (lambda _: "/no/such/program", "saw no program '/no/such/program'; mount it there"),
+        (str, "saw no program "),
+        (lambda d: script(d, b"#!/bin/sh\n", stat.S_IRUSR), "may not be executed; set its mode (chmod +x)"),
         (lambda d: script(d, b"#!/no/shell -e\n"), "needs '/no/shell', which is not there"),
         (lambda d: script(d, b"#!\n"), "needs '', which is not there"),
         (lambda d: script(d, b"echo hello\n"), "saw neither a program nor a #! line"),
