@@ -134,8 +134,10 @@ class Tree:
             return code
         self.pid = None
         left = self._members()
+        told = f"left {len(left)} to follow" if left else "left none: its tunnel alone tells how it fares"
+        self._on_line(f"(its command ended with exit code 0; of its processes it {told})")
         if not left:
-            # A daemon that is not ours was told what to do: its tunnel alone says how it fares.
+            # A daemon that is not ours was told what to do.
             await asyncio.get_running_loop().create_future()
         while left:
             self.pid = left[0].pid

@@ -58,8 +58,8 @@ class Supervisor:
         self._stop = asyncio.Event()
         self.servers: set[IPAddress] = set()
         """Every server address that the client told, and those of a killed run."""
-        self._foreign: frozenset[int] = frozenset()
-        """Tunnel links that were there before the client, by index."""
+        self._foreign: dict[int, str] = {}
+        """Tunnels that stood before the client: index -> name of the link."""
         self._chosen_from: list[str] = []
         """Names of the tunnels that were seen last."""
         self._failures = 0
@@ -132,8 +132,9 @@ class Supervisor:
             self._enter(State.CONNECTING)
         self.report, self.tree = Report(), None
         self._dead, self._worked = None, True
-        links = self._reconciler.view.snapshot.links if self.client.makes_tunnel else ()
-        self._foreign = frozenset(link.index for link in links if link.is_tunnel)
+        # A link that a vendor's daemon keeps without an address is about to be the client's.
+        standing = tunnels(self._reconciler.view.snapshot) if self.client.makes_tunnel else ()
+        self._foreign = {link.index: link.name for link, _ in standing}
         try:
             await self._start()
             while (why := await self._until_up()) is None:
@@ -195,7 +196,8 @@ class Supervisor:
         except TimeoutError:
             if self.client.makes_tunnel:
                 stands = f" (it says: {self.report.detail})" if self.report.detail else ""
-                return f"brought up no tunnel within {limit:g} s{stands}; see its log lines above"
+                what = f"brought up no tunnel within {limit:g} s{stands}"
+                return f"{what}; see its log lines above{self._passed_over()}"
             log.warning("saw no tunnel within %g s; waiting on for somebody to bring one up", limit)
             why = await self._tunnel_comes()
         if why:
@@ -204,6 +206,10 @@ class Supervisor:
         self._enter(State.UP)
         self.on_up()
         return None
+
+    def _passed_over(self) -> str:
+        names = " and ".join(self._foreign.values())
+        return f"; {names} stood before it: set VPN_INTERFACE if that is its tunnel" if names else ""
 
     async def _tunnel_comes(self) -> str | None:
         """Return None once the tunnel stands and the kernel was asked about replies, else why it will not."""
