@@ -68,6 +68,7 @@ def test_a_daemon_stands_for_its_client(container: Container, tmp_path: Path) ->
             await comes(lambda: not supervisor.alive or supervisor.restarts)
             assert asyncio.get_running_loop().time() - began < 1
             await comes_up_again(supervisor)
+            await comes((tmp_path / "daemon").exists)
             assert daemon(tmp_path) != first
         assert not lives(daemon(tmp_path))
 
