@@ -5,6 +5,13 @@ FROM debian:trixie-slim AS build
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3-pip
 
+# openconnect's TPM library asks for udev's rules, and with them for systemd: 27 MB that a container has no use
+# of. An empty package of that name stands in their place.
+RUN mkdir -p /build/tpm-udev/DEBIAN \
+    && printf '%s\n' 'Package: tpm-udev' 'Version: 999' 'Architecture: all' 'Maintainer: Sidegate' \
+        'Description: nothing, as a container has no udev' > /build/tpm-udev/DEBIAN/control \
+    && dpkg-deb --build /build/tpm-udev
+
 COPY requirements.txt /build/
 RUN pip install --require-hashes --only-binary :all: --no-compile --no-cache-dir --root-user-action ignore \
         --target /opt/sidegate --requirement /build/requirements.txt \
@@ -22,10 +29,14 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/sidegate \
 FROM debian:trixie-slim
 
 # python3-minimal with libpython3-stdlib is the interpreter and its library without the rest of `python3`;
-# what compiles that library lies in the rest, hence compileall. No program here needs set-uid bits.
+# what compiles that library lies in the rest, hence compileall. openconnect knows no server's certificate
+# without ca-certificates. No program here needs set-uid bits.
+COPY --from=build /build/tpm-udev.deb /usr/share/sidegate/
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-        iproute2 libpython3-stdlib openvpn python3-minimal tini wireguard-go wireguard-tools \
+        /usr/share/sidegate/tpm-udev.deb \
+        ca-certificates iproute2 libpython3-stdlib openconnect openvpn python3-minimal tini \
+        wireguard-go wireguard-tools \
     && python3 -m compileall -q /usr/lib/python3 /usr/lib/python3.* \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* /var/log/* \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} +

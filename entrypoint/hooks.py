@@ -9,10 +9,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from entrypoint import machine
 from entrypoint.clients.base import Launch
 from entrypoint.faults import BadSettings
 from entrypoint.processes import Tree
+from entrypoint.programs import why_it_cannot_start
 from entrypoint.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ def check(settings: Settings) -> None:
     faults = [
         f"cannot run {setting}: {why}"
         for setting, argv in _commands(settings).items()
-        if argv and (why := machine.why_no_program(argv[0]))
+        if argv and (why := why_it_cannot_start(argv[0]))
     ]
     if faults:
         raise BadSettings(*faults)

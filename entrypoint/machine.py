@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import resource
-import shutil
 import socket
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, ip_address
@@ -14,7 +13,6 @@ import psutil
 
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.network import IPAddress
-from entrypoint.parse import shown
 from healthcheck import ask
 
 ALONE = "\0sidegate"
@@ -104,20 +102,6 @@ def forbid_core_dumps() -> None:
     except (OSError, ValueError):
         # Somebody set a hard limit of 0: no file can be made, and more is not ours to say.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def why_no_program(name: str) -> str | None:
-    """Say why a command cannot be run that begins with this word; None where it can."""
-    if shutil.which(name):
-        return None
-    path = Path(name)
-    if "/" not in name:
-        return (
-            f"saw no program {shown(name)} in PATH={os.environ.get('PATH', '')}; install it, or give its path"
-        )
-    if path.is_file():
-        return f"saw that {shown(name)} may not be executed; set its mode (chmod +x)"
-    return f"saw no program {shown(name)}; mount it there, or name one that is in the image"
 
 
 def tcp_peers(addresses: Iterable[IPAddress]) -> set[IPAddress]:

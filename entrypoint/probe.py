@@ -11,9 +11,9 @@ import socket
 import struct
 from collections.abc import Callable, Collection
 
+from entrypoint.clients.lookup import look_up, source_towards
 from entrypoint.faults import MissingPrivilege
 from entrypoint.network import IPV6, IPAddress, IPInterface, Link, Target
-from entrypoint.resolve import Resolver
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ class Probe:
         """Called with the reason when the tunnel turns out to be dead, once each time that it is."""
         self._interval = interval_seconds
         self._tunnel = tunnel
-        self._resolver = Resolver(target.host) if isinstance(target.host, str) else None
-        self._addresses: tuple[IPAddress, ...] = () if isinstance(target.host, str) else (target.host,)
+        self._addresses: tuple[IPAddress, ...] = ()
+        """What a name last stood for."""
         self._asking: asyncio.Task[None] | None = None
 
     @property
@@ -127,10 +127,8 @@ class Probe:
         if tunnel is None:
             raise OSError(None, "the tunnel has no link any more")
         link, interfaces = tunnel
-        if self._resolver and (self.failures or not self._addresses):
-            self._addresses = await self._resolver.addresses()
         versions = {interface.version for interface in interfaces}
-        able = [address for address in self._addresses if address.version in versions]
+        able = [address for address in await self._found() if address.version in versions]
         if not able:
             raise OSError(None, f"{link.name} has no address of the target's family")
         # The next one after a failure: of several addresses one may be out of reach.
@@ -143,18 +141,28 @@ class Probe:
             await _connect(address, self.target.port, link)
         return asyncio.get_running_loop().time() - began
 
+    async def _found(self) -> tuple[IPAddress, ...]:
+        """Return the target's addresses; a name is looked up when the tunnel came up, and after a failure."""
+        if not isinstance(self.target.host, str):
+            return (self.target.host,)
+        if self.failures or not self.answered:
+            try:
+                self._addresses = tuple(dict.fromkeys(await look_up(self.target.host)))
+            except OSError as error:
+                raise OSError(None, f"its name cannot be looked up: {error.strerror}") from None
+        return self._addresses
+
 
 def _check_way(address: IPAddress, link: Link, ours: Collection[IPAddress]) -> None:
     """See by which way the kernel would send to an address; raises OSError where not by the tunnel.
 
     A socket that is bound to a link sends by it without any route (ip_route_output_key_hash_rcu() takes the
-    destination to be on-link), so it would not notice that the tunnel lost its routes. To connect a UDP
-    socket sends nothing.
+    destination to be on-link), so it would not notice that the tunnel lost its routes.
     """
-    with socket.socket(_ECHO[address.version][0], socket.SOCK_DGRAM) as sock:
-        sock.connect((str(address), 1))
-        source = sock.getsockname()[0]
-    if source not in map(str, ours):
+    source = source_towards(address)
+    if source is None:
+        raise OSError(None, "no route leads there")
+    if source not in ours:
         raise OSError(None, f"it would be sent from {source} and not by {link.name}: no route leads there")
 
 

@@ -18,8 +18,8 @@ TERM_TIMEOUT_SECONDS = 5.0
 STOP_COMMAND_SECONDS = 4.0
 """The stop command's share of these."""
 PIPE_TIMEOUT_SECONDS = 0.5
-LAST_WORDS = 3
-"""Lines of output that are told when a client ends by itself."""
+LAST_WORDS = 6
+"""Lines of output that are told when a client ends by itself: openconnect says five more after the reason."""
 LINE_MAX_BYTES = 4096
 LINES_PER_SECOND = 100
 """A client's start takes some 40. OpenVPN whose link was deleted writes thousands, all the same."""

@@ -75,8 +75,8 @@ class Settings:
     vpn_client: str = _setting(
         "auto",
         parse.choice("auto", "openvpn", "wireguard", "openconnect", "command", "none"),
-        "`openvpn`, `wireguard`, `openconnect`, `command`, `none`; `auto`: by the configuration found",
-        only=("auto", "openvpn", "wireguard", "command", "none"),
+        "`openvpn`, `wireguard`, `openconnect`, `command`, `none`; "
+        "`auto`: by the configuration found, or by `VPN_SERVER`",
     )
     vpn_config: Path | None = _setting(
         "auto",
@@ -86,14 +86,13 @@ class Settings:
     vpn_server: str | None = _setting(
         "",
         parse.text,
-        "`command`: the client's servers, names or addresses; they are reached by the gateway whatever the "
-        "tunnel takes",
+        "openconnect: the server, as `host`, `host:port` or `https://host/path`; `command`: the client's "
+        "servers, names or addresses, which are reached by the gateway whatever the tunnel takes",
     )
     vpn_protocol: str = _setting(
         "anyconnect",
         parse.choice("anyconnect", "gp", "pulse", "nc", "f5", "fortinet", "array"),
         "openconnect: `anyconnect`, `gp`, `pulse`, `nc`, `f5`, `fortinet`, `array`",
-        only=("anyconnect",),
     )
     vpn_username: Secret | None = _setting("", parse.text, "user name for the VPN", secret=True)
     vpn_password: Secret | None = _setting(

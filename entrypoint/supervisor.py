@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from entrypoint import leftovers
-from entrypoint.clients.base import AttemptFailed, Client, Report
+from entrypoint.clients.base import AttemptFailed, Client, Launch, Report
 from entrypoint.detect import tunnels
 from entrypoint.faults import BadSettings
 from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
@@ -20,6 +20,8 @@ from entrypoint.settings import Settings
 
 log = logging.getLogger(__name__)
 
+BEGUN_SECONDS = 0.2
+"""A client that looks a name up or waits for a code counts as begun after this: health does not wait."""
 END_TOLD_SECONDS = 0.2
 """How long the news of a process's end may take."""
 STEADY_SECONDS = 10.0
@@ -159,7 +161,7 @@ class Supervisor:
         return self.report.failure or why
 
     async def _start(self) -> None:
-        launch = await self.client.open(self._take_report)
+        launch = await self._opened()
         self.servers |= set(self.report.pinned)
         if self.report.pinned:
             # The way to the server stands before the first packet to it.
@@ -170,6 +172,19 @@ class Supervisor:
         self._under_way = not launch.argv
         self._note()
         self.began.set()
+
+    async def _opened(self) -> Launch:
+        """Open the client; a stop ends that as well, as a name or a fresh code may take its time."""
+        asyncio.get_running_loop().call_later(BEGUN_SECONDS, self.began.set)
+        opening = asyncio.ensure_future(self.client.open(self._take_report))
+        stopping = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait({opening})
+            raise AttemptFailed("is being stopped")
+        return await opening
 
     async def _until_up(self) -> str | None:
         """Wait for the tunnel; returns None when it is up, else why it will not come."""

@@ -6,6 +6,7 @@ from entrypoint.clients import config_file
 from entrypoint.clients.base import Client
 from entrypoint.clients.command import Command
 from entrypoint.clients.none import NoClient
+from entrypoint.clients.openconnect import OpenConnect
 from entrypoint.clients.openvpn import OpenVPN
 from entrypoint.clients.wg_tools import kernel_has_wireguard
 from entrypoint.clients.wireguard import WireGuard
@@ -34,6 +35,8 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
     `ipv6` says whether this network namespace has IPv6.
     """
     kind, client = settings.vpn_client, None
+    if kind == "auto" and settings.vpn_server:
+        kind = "openconnect"
     faults: list[str] = []
     try:
         config = settings.vpn_config
@@ -77,6 +80,19 @@ def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: b
                 settings.vpn_stop_command,
                 args=settings.vpn_args or (),
                 servers=settings.vpn_server,
+            )
+        case "openconnect":
+            return OpenConnect(
+                settings.vpn_server,
+                protocol=settings.vpn_protocol,
+                username=settings.vpn_username,
+                password=settings.vpn_password,
+                passphrase=settings.vpn_key_passphrase,
+                totp=settings.vpn_totp_secret,
+                interface=settings.vpn_interface,
+                args=settings.vpn_args or (),
+                ipv6=ipv6,
+                run_dir=run_dir,
             )
         case "wireguard":
             return WireGuard(config, interface=settings.vpn_interface, ipv6=ipv6, kernel=kernel_has_wireguard)

@@ -4,21 +4,15 @@ It is followed by its processes and by its tunnel. Nothing is known of what it s
 """
 
 import asyncio
-import os
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from pathlib import Path
 from typing import ClassVar
 
 from entrypoint.clients.base import Launch, Report
 from entrypoint.clients.lookup import addresses_of
 from entrypoint.faults import BadSettings
-
-ELF = b"\x7fELF"
-HEAD_BYTES = 256
-"""What the kernel reads of a program to see how it is started (BINPRM_BUF_SIZE of linux/binfmts.h)."""
+from entrypoint.programs import why_it_cannot_start
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 
@@ -50,7 +44,7 @@ class Command:
                 "set it to what starts the vendor's client"
             )
         for setting, words in (("VPN_COMMAND", command), ("VPN_STOP_COMMAND", stop)):
-            if words and (why := _why_it_cannot_start(words[0])):
+            if words and (why := why_it_cannot_start(words[0])):
                 faults.append(f"cannot run {setting}: {why}")
         self._servers = re.split(r"[,\s]+", servers.strip(", \t\n")) if servers else []
         faults += [
@@ -79,30 +73,6 @@ class Command:
 
     async def close(self) -> None:
         """Nothing was taken."""
-
-
-def _why_it_cannot_start(program: str) -> str | None:
-    """Say why the kernel would not start a program; None where it would."""
-    path = Path(program) if "/" in program else None
-    if path is None:
-        found = shutil.which(program)
-        if found is None:
-            return f"saw no program {program!r} in PATH; install it in the image, or write its whole path"
-        path = Path(found)
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError as error:
-        return f"saw {error.strerror} for {program}; correct the path, or install the program in the image"
-    if not os.access(path, os.X_OK):
-        return f"saw that {program} is not executable; chmod +x it, or start it by its interpreter"
-    if head.startswith(b"#!"):
-        interpreter = (head[2:].splitlines()[0].split() or [b""])[0].decode(errors="replace")
-        if not os.access(interpreter, os.X_OK):
-            return f"saw that {program} needs {interpreter!r}, which is not there; install it in the image"
-    elif not head.startswith(ELF):
-        return f"saw neither a program nor a #! line in {program}; start it by its interpreter"
-    return None
 
 
 def _is_host(name: str) -> bool:

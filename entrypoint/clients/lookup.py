@@ -1,4 +1,4 @@
-"""Looks up the addresses of a name without ever holding the event loop, or its end, up."""
+"""Looks up the addresses of a name, and by which of ours they are reached; holds nothing up."""
 
 import asyncio
 import socket
@@ -6,17 +6,18 @@ import threading
 from ipaddress import ip_address
 
 from entrypoint.clients.base import AttemptFailed
-from entrypoint.network import IPAddress
+from entrypoint.network import IPV6, IPAddress
 
 LIMIT_SECONDS = 8.0
 """A resolver that lost the first packet is asked again after 5 s (resolv.conf(5))."""
+DISCARD_PORT = 9
 
 
 async def addresses_of(host: str, limit_seconds: float = LIMIT_SECONDS) -> tuple[IPAddress, ...]:
-    """Return every address of a name, or the address that it is; raises AttemptFailed with the cause."""
+    """Return every address of a name, or the address that it is; raises AttemptFailed with what is wrong."""
     try:
         async with asyncio.timeout(limit_seconds):
-            found = await _in_a_thread(host)
+            found = await look_up(host)
     except TimeoutError:
         raise AttemptFailed(
             f"the server's name {host} cannot be looked up: no answer within {limit_seconds:g} s; "
@@ -30,7 +31,20 @@ async def addresses_of(host: str, limit_seconds: float = LIMIT_SECONDS) -> tuple
     return tuple(dict.fromkeys(found))
 
 
-async def _in_a_thread(host: str) -> list[IPAddress]:
+def source_towards(address: IPAddress) -> IPAddress | None:
+    """Return the address of ours that the kernel would give to a packet; None where it knows no way."""
+    family = socket.AF_INET6 if address.version == IPV6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        try:
+            # Nothing is sent: a connected datagram socket has looked up its route (udp(7)).
+            asking.connect((str(address), DISCARD_PORT))
+        except OSError:
+            return None
+        return ip_address(asking.getsockname()[0])
+
+
+async def look_up(host: str) -> list[IPAddress]:
+    """Return what the resolver says; raises OSError with its words. It may take as long as it likes."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[IPAddress]] = loop.create_future()
 

@@ -42,6 +42,12 @@ def test_no_build_tools_are_left(lab: DockerLab) -> None:
     assert found == ""
 
 
+def test_no_service_manager_is_there(lab: DockerLab) -> None:
+    """What openconnect's libraries recommend for a whole machine; and apt is content all the same."""
+    assert shell(lab, "command -v systemctl udevadm || true; dpkg --audit") == ""
+    assert "upgraded, 0 newly installed" in shell(lab, "apt-get --simulate install openconnect")
+
+
 def test_no_source_is_compiled_at_the_start(lab: DockerLab) -> None:
     """Every module of the entrypoint and of the health check comes from its bytecode, on a read-only root."""
     modules = "entrypoint.__main__, healthcheck.__main__"

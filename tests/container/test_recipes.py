@@ -12,6 +12,7 @@ from tests.lab.addresses import V4
 from tests.lab.docker import TUNNEL, DockerLab, fetch
 from tests.lab.docker_image import REPOSITORY
 from tests.lab.docker_stand_ins import build, other_image, vendor_package
+from tests.lab.ocserv_server import PASSWORD, OcservServer
 from tests.lab.openvpn_login import TOTP_SEED
 from tests.lab.openvpn_server import OpenVPNServer, with_locked_key
 from tests.lab.others import GLUETUN, TAILSCALE, Lines, gluetun, tailscale
@@ -117,3 +118,21 @@ def test_beside_another_container(
     stack.up()
     assert answers_both_ways(lab, stack)
     assert stack.container(service).tunnel_address(TUNNEL) == stack.container("vpn").tunnel_address(TUNNEL)
+
+
+def test_anyconnect(lab: DockerLab, stack: Stack) -> None:
+    """An authority of the company's own, a user name and a password; hardened as the example is."""
+    name = "vpn.example.com"
+    server = OcservServer(
+        lab.vpn_server, stack.directory.parent / "server", certificate=name, user="alice", ipv6=False
+    )
+    server.start()
+    stack.add("compose.override.yml", recipe("AnyConnect"))
+    stack.know_host(name, V4.vpn_endpoint)
+    (stack.directory / "vpn/ca.pem").write_text(server.identity.certificate)
+    (stack.directory / "vpn_password.txt").write_text(f"{PASSWORD}\n")
+    try:
+        stack.up()
+        assert answers_both_ways(lab, stack)
+    finally:
+        server.kill()

@@ -126,12 +126,6 @@ def vpn_stop_command(_: Container, tmp_path: Path, sample: str) -> None:
     assert of_a_command(tmp_path, VPN_STOP_COMMAND="echo 'a b'").stop == ("echo", "a b")
 
 
-def vpn_server(_: Container, tmp_path: Path, sample: str) -> None:
-    """Look its addresses up for each attempt."""
-    with pytest.raises(AttemptFailed, match=f"name {sample} cannot be looked up"):
-        of_a_command(tmp_path, VPN_SERVER=sample)
-
-
 def vpn_totp_secret(_: Container, tmp_path: Path, sample: str) -> None:
     """Answer with a code of it where the server wants one, and with none where not."""
     wish = {"VPN_ARGS": "--static-challenge Code 1", "VPN_TOTP_SECRET": sample}
@@ -143,6 +137,25 @@ def vpn_key_passphrase(_: Container, tmp_path: Path, sample: str) -> None:
     """Answer the question for the private key with it."""
     environ = credentials(VPN_KEY_PASSPHRASE=sample)
     assert f'"{sample}"'.encode() in told_to_openvpn(tmp_path, "'Private Key' password", **environ)
+
+
+def openconnect(tmp_path: Path, **environ: str) -> Launch:
+    """Return how openconnect would be started with these settings."""
+    return launch(tmp_path, **{"VPN_SERVER": "198.51.100.10", "VPN_CONFIG": "", **credentials(), **environ})
+
+
+def vpn_server(_: Container, tmp_path: Path, sample: str) -> None:
+    """Choose openconnect, and look its addresses up for each attempt; so for a command."""
+    assert openconnect(tmp_path, VPN_SERVER="198.51.100.11").argv[-1] == "198.51.100.11"
+    for start in (openconnect, of_a_command):
+        with pytest.raises(AttemptFailed, match=f"the server's name {sample} cannot be looked up"):
+            start(tmp_path, VPN_SERVER=sample)
+
+
+def vpn_protocol(_: Container, tmp_path: Path, sample: str) -> None:
+    """Tell openconnect."""
+    argv = openconnect(tmp_path, VPN_PROTOCOL=sample).argv
+    assert argv[argv.index("--protocol") + 1] == sample
 
 
 def vpn_args(_: Container, tmp_path: Path, sample: str) -> None:
@@ -341,6 +354,7 @@ EFFECTS: dict[str, Callable[[Container, Path, str], None]] = {
     "VPN_CLIENT": vpn_client,
     "VPN_CONFIG": vpn_config,
     "VPN_SERVER": vpn_server,
+    "VPN_PROTOCOL": vpn_protocol,
     "VPN_COMMAND": vpn_command,
     "VPN_STOP_COMMAND": vpn_stop_command,
     "VPN_USERNAME": vpn_username,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.addresses import SERVICE_PORT, V4, V6
+from tests.lab.ocserv_server import OcservServer
 from tests.lab.openvpn_server import PUSH_VPN, PUSH_VPN_V6, OpenVPNServer
 from tests.lab.topology import Lab
 from tests.lab.traffic import reaches
@@ -37,10 +38,16 @@ def wireguard(lab: Lab, directory: Path) -> VPNServer:
     return WireGuardServer(lab.vpn_server, directory / "server")
 
 
+def openconnect(lab: Lab, directory: Path) -> VPNServer:
+    """Describe a server of AnyConnect's kind."""
+    return OcservServer(lab.vpn_server, directory / "server")
+
+
 VPNS: dict[str, Describe] = {
     "openvpn": openvpn,
     "openvpn-tcp": partial(openvpn, protocol="tcp"),
     "wireguard": wireguard,
+    "openconnect": openconnect,
     "command": partial(openvpn, kind=VendorServer),
     "command-daemon": partial(openvpn, kind=DaemonVendorServer),
 }

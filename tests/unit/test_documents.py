@@ -10,6 +10,9 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 OF_OTHERS = {
     "Bad LZO decompression header byte": "openvpn",
+    "Error in the certificate": "openconnect",
+    "Failed to complete authentication": "openconnect",
+    "User input required in non-interactive mode": "openconnect",
     "dependency failed to start": "docker compose",
     "error gathering device information": "docker",
 }

@@ -14,7 +14,6 @@ from tests.unit.samples import SAMPLES
 NAMES = [row.name for row in TABLE]
 SECRETS = [row.name for row in TABLE if row.secret]
 NOT_BUILT = (
-    "VPN_PROTOCOL",
     "VPN_DNS",
     "UDP_REPLY_PORTS",
     "KILL_SWITCH",
@@ -126,14 +125,6 @@ def test_a_setting_is_taken_or_refused_by_name(name: str) -> None:
     else:
         changed, _ = load({name: SAMPLES[name]})
         assert getattr(changed, name.lower()) != getattr(load({})[0], name.lower())
-
-
-@pytest.mark.parametrize("client", ["openconnect"])
-def test_a_client_that_is_not_built_yet_is_refused(client: str) -> None:
-    """The contract names it; a user must not wait for a tunnel that nobody makes."""
-    (text,) = faults({"VPN_CLIENT": client})
-    built = "auto, openvpn, wireguard, command, none"
-    assert text == f"VPN_CLIENT='{client}' is not built yet; so far only {built}; leave VPN_CLIENT out"
 
 
 @given(environments)

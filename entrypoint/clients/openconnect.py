@@ -1,0 +1,228 @@
+"""OpenConnect (AnyConnect, GlobalProtect, Pulse, Fortinet, F5 and others), followed by a script of ours."""
+
+import asyncio
+import contextlib
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from entrypoint.clients import oc_arguments
+from entrypoint.clients.base import AttemptFailed, Launch, Report
+from entrypoint.clients.lookup import addresses_of, source_towards
+from entrypoint.clients.oc_environment import gateway, translate
+from entrypoint.clients.oc_script import ScriptChannel
+from entrypoint.faults import BadSettings
+from entrypoint.files import Secret
+from entrypoint.onetime import OneTimeCodes
+from entrypoint.parse import shown
+
+SOCKET_NAME = "openconnect.sock"
+SCRIPT = Path(__file__).with_name("vpnc_script.py")
+LINE_MAX_BYTES = 1023
+"""What openconnect reads of a line of its standard input (read_stdin() of its main.c); the rest would answer
+the next question."""
+NO_SERVER = "cannot connect: openconnect needs VPN_SERVER; set it to the server's name"
+LOOK_UP_AGAIN_SECONDS = 3.0
+"""While a session is broken the resolver may lie behind it, and openconnect waits for our answer."""
+PINNED_SECONDS, PINNED_LOOK_SECONDS = 1.0, 0.005
+"""How long the rule for a new address may take, which mostly stands within ten milliseconds."""
+
+
+class OpenConnect:
+    """The program `openconnect`, 9.0 or newer.
+
+    Raises BadSettings with every fault of the arguments and the credentials.
+    """
+
+    name: ClassVar[str] = "openconnect"
+    device: str | None = "/dev/net/tun"
+    notes: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        server: str | None,
+        *,
+        protocol: str,
+        username: Secret | None,
+        password: Secret | None,
+        passphrase: Secret | None,
+        totp: Secret | None,
+        interface: str | None,
+        args: Sequence[str],
+        ipv6: bool,
+        run_dir: Path,
+    ) -> None:
+        """Check everything that can be checked before the start.
+
+        `protocol` is one of `openconnect --protocol`; `interface` the tunnel's name, None for openconnect's
+        choice; `ipv6` whether the container has IPv6; `run_dir` a directory that is there and that only we
+        may enter.
+        """
+        self.makes_tunnel = True
+        self._username = username
+        # In the order in which they are asked for: the certificate is shown before anybody logs in.
+        self._answers = tuple(secret for secret in (passphrase, password) if secret)
+        self._ipv6 = ipv6
+        self._codes: OneTimeCodes | None = None
+        arguments = oc_arguments.check(args)
+        faults = list(arguments.faults)
+        try:
+            self._server = oc_arguments.server(server or "")
+        except ValueError as error:
+            faults.append(f"VPN_SERVER={shown(server)} {error}" if server else NO_SERVER)
+        if not arguments.certificate:
+            faults += _lacking(username, answer=password or totp)
+            faults += _useless(passphrase)
+        for secret in filter(None, (username, *self._answers)):
+            try:
+                _line(secret)
+            except BadSettings as fault:
+                faults.extend(fault.texts)
+        try:
+            self._codes = OneTimeCodes(totp) if totp else None
+        except BadSettings as fault:
+            faults.extend(fault.texts)
+        if faults:
+            raise BadSettings(*faults)
+        self.title = f"openconnect ({protocol}) to {server}"
+        self._path = run_dir / SOCKET_NAME
+        script = (sys.executable, "-I", "-S", str(SCRIPT), str(self._path))
+        self._argv = (
+            *("openconnect", *args, "--protocol", protocol),
+            # A certificate that cannot be verified is asked about, as is what no setting answers: nobody
+            # is there, and what is written for the password is never taken for the answer.
+            "--non-inter",
+            *("--script", f"exec {shlex.join(script)}"),
+            *(("--interface", interface) if interface else ()),
+            *(() if ipv6 else ("--disable-ipv6",)),
+        )
+        self._report = Report()
+        self._tell: Callable[[Report], None] = lambda _: None
+        self._channel: ScriptChannel | None = None
+
+    async def open(self, report: Callable[[Report], None]) -> Launch:
+        """Look up where the server is, and listen for openconnect's script."""
+        self._tell = report
+        user = (f"--user={_line(self._username)}",) if self._username else ()
+        lines = [_line(secret) for secret in self._answers]
+        addresses = await addresses_of(self._server.host)
+        # Until the script is called an end may be a refusal of the credentials: the exit code is the same for
+        # all that can go wrong before, and an account may be locked after a few of them.
+        self._say(Report(detail="logging in", pinned=addresses, rejected=bool(lines or self._codes)))
+        self._channel = ScriptChannel(self._path, self._take)
+        await self._channel.listen()
+        if self._codes:
+            self._say(replace(self._report, detail="waiting for a one-time code that was not used yet"))
+            lines.append(await self._codes.fresh())
+            self._say(replace(self._report, detail="logging in"))
+        return Launch(
+            argv=(
+                *(*self._argv, *user),
+                *(("--passwd-on-stdin",) if lines else ()),
+                *("--", str(self._server)),
+            ),
+            # Each question is answered by the next line, and by nothing once they are used up.
+            stdin="".join(f"{line}\n" for line in lines).encode(),
+        )
+
+    async def mends_itself(self) -> bool:
+        """Tell that it does not: openconnect keeps its link while it reconnects, and makes no second one."""
+        return False
+
+    async def close(self) -> None:
+        """Stop listening."""
+        channel, self._channel = self._channel, None
+        if channel:
+            await channel.close()
+
+    async def _take(self, told: Mapping[str, str]) -> None:
+        """Take in one call of the script."""
+        now = self._report
+        server = gateway(told)
+        if server and server not in now.pinned:
+            # A portal has sent us on, or a name has got another address since.
+            now = replace(now, pinned=(*now.pinned, server))
+        match told.get("reason"):
+            case "pre-init":
+                now = replace(now, detail="making the tunnel", server=server, rejected=False)
+            case "connect" | "reconnect":
+                now = self._connected(now, told)
+            case "attempt-reconnect":
+                now = replace(now, connected=False, detail="reconnecting")
+                self._say(now)
+                now = await self._looked_up_again(now)
+            case "disconnect":
+                now = replace(now, connected=False, detail="disconnected", setup=None)
+        self._say(now)
+
+    def _connected(self, now: Report, told: Mapping[str, str]) -> Report:
+        try:
+            tunnel = translate(told, ipv6=self._ipv6)
+        except ValueError as error:
+            return replace(now, failure=str(error))
+        return replace(
+            now,
+            connected=True,
+            detail="connected",
+            interface=tunnel.setup.link,
+            addresses=tuple(interface.ip for interface in tunnel.setup.addresses),
+            setup=tunnel.setup,
+            resolvers=tunnel.resolvers,
+            search=tunnel.search,
+            pushed=tunnel.pushed,
+        )
+
+    async def _looked_up_again(self, now: Report) -> Report:
+        """Pin what the name stands for by now: some servers have openconnect look it up anew."""
+        try:
+            addresses = await addresses_of(self._server.host, LOOK_UP_AGAIN_SECONDS)
+        except AttemptFailed:
+            return now  # openconnect takes the address that it has
+        now = replace(
+            now,
+            pinned=tuple(dict.fromkeys((*now.pinned, *addresses))),
+            # Which one it reconnects to is never told.
+            server=now.server if now.server in addresses else None,
+        )
+        self._say(now)
+        # A connection keeps the source that it begins with: one that began a moment too early, with the
+        # tunnel's address, would stay in the tunnel that it is to mend.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PINNED_SECONDS):
+                while any(source_towards(a) in now.addresses for a in addresses):  # noqa: ASYNC110 - no event tells it
+                    await asyncio.sleep(PINNED_LOOK_SECONDS)
+        return now
+
+    def _say(self, report: Report) -> None:
+        self._report = report
+        self._tell(report)
+
+
+def _lacking(username: Secret | None, *, answer: Secret | None) -> list[str]:
+    """Say what lacks for a login without a certificate; `answer` is any secret to answer with."""
+    if username is None:
+        how = 'set VPN_USERNAME and VPN_PASSWORD, or VPN_ARGS="--certificate /vpn/me.pem"'
+        return [f"cannot log in: neither VPN_USERNAME nor a client certificate is set; {how}"]
+    if answer is None:
+        return ["cannot log in: VPN_USERNAME is set without VPN_PASSWORD; set both"]
+    return []
+
+
+def _useless(passphrase: Secret | None) -> list[str]:
+    if passphrase is None:
+        return []
+    why = "VPN_ARGS names no client certificate; add --certificate, or leave it out"
+    return [f"cannot use {passphrase.name}: {why}"]
+
+
+def _line(secret: Secret) -> str:
+    """Return a secret that fits into one line; raises BadSettings where it does not, or its file is gone."""
+    value = secret.reveal()
+    if "\n" in value or "\0" in value:
+        raise BadSettings(f"cannot log in: {secret.name} has a line end or a null byte; correct it")
+    if len(value.encode()) > LINE_MAX_BYTES:
+        raise BadSettings(f"cannot log in: {secret.name} has more than {LINE_MAX_BYTES} bytes; correct it")
+    return value
