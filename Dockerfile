@@ -25,7 +25,7 @@ FROM debian:trixie-slim
 # what compiles that library lies in the rest, hence compileall. No program here needs set-uid bits.
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-        iproute2 libpython3-stdlib openvpn python3-minimal tini wireguard-go wireguard-tools \
+        dnsmasq-base iproute2 libpython3-stdlib openvpn python3-minimal tini wireguard-go wireguard-tools \
     && python3 -m compileall -q /usr/lib/python3 /usr/lib/python3.* \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* /var/log/* \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} +

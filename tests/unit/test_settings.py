@@ -15,7 +15,6 @@ NAMES = [row.name for row in TABLE]
 SECRETS = [row.name for row in TABLE if row.secret]
 NOT_BUILT = (
     "VPN_PROTOCOL",
-    "VPN_DNS",
     "UDP_REPLY_PORTS",
     "KILL_SWITCH",
 )

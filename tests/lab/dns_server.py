@@ -1,0 +1,43 @@
+"""A real DNS server in a namespace: a VPN's, a LAN's, or one that plays Docker's own."""
+
+import re
+from collections.abc import Mapping
+
+from tests.lab.namespaces import Namespace
+from tests.lab.processes import LoggedProcess
+
+
+class DnsServer:
+    """dnsmasq that knows a few names and says of all others that they do not exist."""
+
+    def __init__(self, host: Namespace, address: str, names: Mapping[str, str]) -> None:
+        """Describe it; it listens on `address` of `host` and knows `names` with their addresses."""
+        self.host = host
+        self.address = address
+        self.names = names
+        self._process: LoggedProcess | None = None
+
+    @property
+    def process(self) -> LoggedProcess:
+        """The running server and its log."""
+        if self._process is None:
+            raise AssertionError("the DNS server was not started")
+        return self._process
+
+    def start(self) -> "DnsServer":
+        """Start it; it answers when this returns."""
+        self._process = self.host.spawn(
+            *("dnsmasq", "--conf-file=/dev/null", "--keep-in-foreground", "--user=root", "--pid-file="),
+            *("--no-hosts", "--no-resolv", "--local=/#/", "--log-facility=-", "--log-queries"),
+            *("--bind-interfaces", f"--listen-address={self.address}"),
+            *(f"--host-record={name},{address}" for name, address in self.names.items()),
+            name=f"DNS server {self.address}",
+        )
+        self._process.wait_for_line("started, version")
+        return self
+
+    @property
+    def asked(self) -> list[str]:
+        """The names that it was asked for, in order."""
+        found = (re.search(r" query\[\w+\] (\S+) from ", line) for line in self.process.lines)
+        return [match[1] for match in found if match]
