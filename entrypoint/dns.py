@@ -152,7 +152,12 @@ class Dns:
         self._noted.unlink(missing_ok=True)
 
     async def _follow(self) -> None:
-        watch = FileWatch(FILE, self.wake.set)
+        watch = None
+        try:
+            watch = FileWatch(FILE, self.wake.set)
+        except OSError as error:
+            # A host grants each user some 128 of them, and all containers share root's.
+            log.warning("cannot watch %s: %s; what others write there is undone late", FILE, error.strerror)
         try:
             while True:
                 await self.wake.wait()
@@ -165,7 +170,8 @@ class Dns:
                     await asyncio.sleep(COOL_DOWN_SECONDS)
                 await self.settle()
         finally:
-            watch.close()
+            if watch:
+                watch.close()
 
     async def _mend(self) -> None:
         seen = self._look()

@@ -87,6 +87,21 @@ def test_neighbours_and_the_vpn_are_both_found(
 
 
 @pytest.mark.usefixtures("push_dns")
+def test_a_second_network_changes_nothing(lab: DockerLab, start_sidecar: Callable[..., Container]) -> None:
+    """Its neighbours are found as well, whatever the engine makes of resolv.conf."""
+    sidecar = start_sidecar(*VPN_DNS)
+    wait_for_names(sidecar)
+    lab.engine.docker("network", "create", "second")
+    lab.start("other", "--network", "second", SERVICE_IMAGE, "sleep", "600")
+    lab.engine.docker("network", "connect", "second", "vpn")
+    until(lambda: look_up(sidecar, "other"), 10, "the new neighbour's name")
+    assert look_up(sidecar, "neighbour")
+    assert look_up(sidecar, "intranet.corp.example") == INTRANET
+    lab.engine.docker("network", "disconnect", "second", "vpn")
+    assert look_up(sidecar, "intranet.corp.example") == INTRANET
+
+
+@pytest.mark.usefixtures("push_dns")
 def test_the_recipe(lab: DockerLab, tmp_path: Path, vpn_directory: Path) -> None:
     """compose.example.yml with the README's lines: its service finds the VPN's names, and its neighbours."""
     stack = Stack(lab, tmp_path / "stack")

@@ -1,15 +1,16 @@
 """VPN_DNS: who is asked for which name while the tunnel stands, comes and goes."""
 
 import re
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.lab.addresses import V4
+from tests.lab.addresses import V4, V6
 from tests.lab.dns_server import DnsServer
-from tests.lab.openvpn_server import PUSH_VPN, OpenVPNServer
+from tests.lab.openvpn_server import PUSH_VPN, PUSH_VPN_V6, OpenVPNServer
 from tests.lab.sidecar import Sidecar
 from tests.lab.topology import Lab
 from tests.lab.traffic import Capture
@@ -285,6 +286,33 @@ def test_without_what_it_takes_it_does_not_start(lab: Lab, tmp_path: Path) -> No
     assert sidecar.process.wait() == 77
     sidecar.wait_for_line("port 53.*cap_add.*NET_BIND_SERVICE.*ip_unprivileged_port_start")
     assert made.file.read_text() == made.original
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM], ids=["udp", "tcp"])
+def test_beside_another_dns_server_it_does_not_start(
+    lab: Lab, tmp_path: Path, kind: socket.SocketKind
+) -> None:
+    """One that listens on every address: the fix is named, and the file is as it was."""
+    made = names(lab, tmp_path, lan=True)
+    with lab.sidecar.call(lambda: socket.socket(socket.AF_INET, kind)) as other:
+        other.bind(("0.0.0.0", 53))  # noqa: S104 - that is the case
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        sidecar = made.sidecar().start()
+        assert sidecar.process.wait() == 78
+    sidecar.wait_for_line("Address already in use.*leaves no room: set VPN_DNS=keep")
+    assert made.file.read_text() == made.original
+
+
+def test_a_resolver_of_ipv6_is_asked(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
+    """By the tunnel's link as well."""
+    lab = make_lab()
+    push = (PUSH_VPN, PUSH_VPN_V6, f"dhcp-option DNS {V6.server_b}", "dhcp-option DOMAIN corp.example")
+    vpn = OpenVPNServer(lab.vpn_server, tmp_path / "server", push=push, ipv6=True)
+    made = names(lab, tmp_path, vpn=vpn, behind_at=V6.server_b)
+    sidecar = made.up()
+    assert sidecar.look_up("intranet") == INTRANET
+    assert sidecar.look_up("neighbour") == NEIGHBOUR
 
 
 def test_what_somebody_else_writes_is_undone(lab: Lab, tmp_path: Path) -> None:
