@@ -95,6 +95,8 @@ class Dns:
         self._noted = run_dir / "resolv.conf"
         self._written: str | None = None
         """What we wrote last."""
+        self._rewritten = 0
+        """How often somebody else wrote over it."""
         self._unwritable: str | None = None
         self._none_brought = False
 
@@ -162,13 +164,11 @@ class Dns:
             while True:
                 await self.wake.wait()
                 self.wake.clear()
-                if self._written not in {None, _read()}:
-                    log.warning(
-                        "%s was written by somebody else; VPN_DNS puts its own back (`keep` would not)", FILE
-                    )
+                rewritten = self._rewritten
+                await self.settle()
+                if self._rewritten > rewritten:
                     # One who insists must not take the processor.
                     await asyncio.sleep(COOL_DOWN_SECONDS)
-                await self.settle()
         finally:
             if watch:
                 watch.close()
@@ -188,9 +188,16 @@ class Dns:
                 log.info(
                     "names are asked of %s", ", ".join(map(str, asked)) or "nobody: there is no resolver"
                 )
-            self._written = resolv_conf.render(text, upstream.search)
-            if _read() != self._written:
-                _write(self._written)
+            present, wanted = _read(), resolv_conf.render(text, upstream.search)
+            if self._written not in {None, present}:
+                self._rewritten += 1
+                if self._rewritten == 1:
+                    log.warning(
+                        "%s was written by somebody else; VPN_DNS undoes that, `keep` would not", FILE
+                    )
+            if present != wanted:
+                _write(wanted)
+            self._written = wanted
             self._unwritable = None
         except OSError as error:
             problem = f"cannot write {error.filename or FILE}: {error.strerror}"
