@@ -84,6 +84,11 @@ class Tree:
         """Whether the program itself runs, or what it left, or the tunnel alone tells."""
         return not self.ended.done()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program alone; one that has ended is left alone."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
     def how_it_ended(self) -> str:
         """Tell exit code or signal and the last lines of output."""
         code = self.ended.result()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from entrypoint import leftovers
@@ -51,6 +51,10 @@ class Supervisor:
         """Called each time the tunnel has come up."""
         self.on_down: Callable[[], None] = lambda: None
         """Called each time a tunnel that had come up is gone, or about to go."""
+        self.on_state: Callable[[], None] = lambda: None
+        """Called after each change of the state."""
+        self.before_attempt: Callable[[], Awaitable[None]] | None = None
+        """Awaited before each attempt: what a client needs to find its server."""
         self._reconciler = reconciler
         self._settings = settings
         self._run_dir = run_dir
@@ -107,6 +111,8 @@ class Supervisor:
         """Make attempt after attempt until `stop`; returns when all that the client did is undone."""
         while not self._stop.is_set():
             await self._reconciler.restore(self.servers)
+            if self.before_attempt:
+                await self.before_attempt()
             failure = await self._attempt()
             if self._stop.is_set():
                 break
@@ -309,3 +315,4 @@ class Supervisor:
             raise RuntimeError(f"client {self.client.name} cannot go from {self.state} to {state}")
         log.debug("%s: %s -> %s", self.client.name, self.state, state)
         self.state, self.since = state, time.time()
+        self.on_state()

@@ -31,7 +31,10 @@ ALONE = {
     "quoting": ({"VPN_ARGS": "--verb '3"}, "VPN_ARGS is not quoted as in a shell"),
     "hook": ({"ON_UP": "/no/such hook"}, "cannot run ON_UP: saw No such file or directory for /no/such"),
     "hook-mode": ({"ON_DOWN": "/etc/passwd"}, "cannot run ON_DOWN: saw that /etc/passwd is not executable"),
-    "hook-path": ({"ON_UP": "no-such-program x"}, "ON_UP: saw no program 'no-such-program' in PATH; install it"),
+    "hook-path": (
+        {"ON_UP": "no-such-program x"},
+        "ON_UP: saw no program 'no-such-program' in PATH; install it",
+    ),
     "hook-empty": ({"ON_UP": " "}, "ON_UP names no program"),
     "target": ({"HEALTH_TARGET": "http://x"}, "HEALTH_TARGET='http://x' is no target"),
     "interval": ({"HEALTH_INTERVAL": "10ms"}, "HEALTH_INTERVAL='10ms' asks too often"),
