@@ -22,12 +22,12 @@ def test_docker_stop_is_an_orderly_end(ready_sidecar: Container) -> None:
     assert (state["ExitCode"], state["OOMKilled"]) == (0, False)
 
 
-def test_docker_stop_while_it_connects(vpn_directory: Path, start_sidecar: Callable[..., Container]) -> None:
+def test_docker_stop_while_it_connects(
+    lab: DockerLab, vpn_directory: Path, start_sidecar: Callable[..., Container]
+) -> None:
     """Where no server answers, the end is as orderly."""
-    config = "client\ndev tun\nremote 198.51.100.10 1194 udp\nnobind\npeer-fingerprint " + ":".join(
-        ["00"] * 32
-    )
-    (vpn_directory / "office.ovpn").write_text(f"{config}\n")
+    never_started = OpenVPNServer(lab.vpn_server, vpn_directory)
+    never_started.write_client_config(vpn_directory / "office.ovpn")
     sidecar = start_sidecar()
     sidecar.wait_for_line("ip rule add")
     assert sidecar.stop(GRACE) < GRACE / 2
