@@ -8,12 +8,15 @@ its standard input, which is memory (memfd_create(2)).
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import subprocess
 from pathlib import Path
 
 from entrypoint.clients.wg_config import Peer
 from entrypoint.network import MARK, IPAddress
+
+log = logging.getLogger(__name__)
 
 GROUP = 83
 """The group of a link that we made (IFLA_GROUP), set as it is made: our tag, as on routes and rules."""
@@ -59,13 +62,13 @@ async def our_links() -> list[str]:
 
 async def add_link(name: str) -> None:
     """Make a link of the kernel's own WireGuard; raises ToolError."""
-    await _run("ip", "link", "add", name, "group", str(GROUP), "type", KERNEL_KIND)
+    await _change("ip", "link", "add", name, "group", str(GROUP), "type", KERNEL_KIND)
 
 
 async def delete_link(name: str) -> None:
     """Take it away; one that is gone already is no fault."""
     with contextlib.suppress(ToolError):
-        await _run("ip", "link", "del", name)
+        await _change("ip", "link", "del", name)
 
 
 async def listens(name: str) -> None:
@@ -119,6 +122,12 @@ async def tunnel_mtu(server: IPAddress) -> int | None:
     except ToolError:
         return None
     return int(outside[0]["mtu"]) - HEADERS_BYTES
+
+
+async def _change(*argv: str) -> None:
+    """Run a line of iproute2, and log it as every change to the kernel is."""
+    await _run(*argv)
+    log.info("%s", " ".join(argv))
 
 
 async def _run(*argv: str, stdin: str = "") -> str:

@@ -168,6 +168,10 @@ def test_the_kernels_own_wireguard_needs_no_process_and_leaves_no_link(
         assert programs(lab.sidecar, "wireguard-go") != [kernels]
         assert product.unreached(V4) == product.unreached(V6) == {}
         assert second.terminate() == 0
+        made, gone = "ip link add client group 83 type wireguard", "ip link del client"
+        assert [gone, made, gone] == [
+            line.partition("info    ")[2] for line in second.lines if line.endswith((made, gone))
+        ]
     until(lambda: not programs(lab.sidecar, "wireguard-go"), 2, "the end of what stood for the kernel")
     assert Kernel.of(lab.sidecar) == before
 
