@@ -65,9 +65,12 @@ def gather(
             OverlapFacts(route=str(overlap.route), network=str(overlap.network), seen=overlap.seen)
             for overlap in overlaps
         ),
-        warnings=tuple(
-            WarningFacts(name=setting.lower(), text=hide(f"{setting} failed: {failure}"))
-            for setting, failure in hooks.failures.items()
+        warnings=(
+            *([WarningFacts(name="client", text=report.warning)] if report.warning else ()),
+            *(
+                WarningFacts(name=setting.lower(), text=hide(f"{setting} failed: {failure}"))
+                for setting, failure in hooks.failures.items()
+            ),
         ),
         restarts=supervisor.restarts,
         repairs=reconciler.repairs,

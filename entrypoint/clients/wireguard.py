@@ -204,8 +204,9 @@ class WireGuard:
     def _tell(self, lines: Collection[Line], held: Collection[Line]) -> None:
         """Report what is new."""
         silent = [line for line in lines if line not in held]
+        warning = f"no handshake with {_named(silent)}, which is silent" if held and silent else ""
         if held:
-            detail = f"handshake with {_named(held)}{f'; none with {_named(silent)}' if silent else ''}"
+            detail = f"handshake with {_named(held)}"
         elif any(line.answered for line in silent):
             detail = f"no handshake with {_named(silent)} any more: it has fallen silent"
         else:
@@ -213,6 +214,7 @@ class WireGuard:
         new = Report(
             connected=bool(held),
             detail=detail,
+            warning=warning,
             interface=self.link,
             server=next((line.at for line in (*held, *lines) if line.at), None),
             addresses=tuple(interface.ip for interface in self._config.addresses),
@@ -220,8 +222,8 @@ class WireGuard:
             resolvers=self._config.resolvers,
             search=self._config.search,
         )
-        if held and silent and new != self._told:
-            log.warning("%s: %s", self.name, detail)
+        if warning and new != self._told:
+            log.warning("%s: %s", self.name, warning)
         self._say(new)
 
     def _say(self, report: Report) -> None:
