@@ -1,12 +1,15 @@
-"""Puts together what health and the hooks have to know."""
+"""Puts together what health, the hooks and the resolver have to know."""
 
 from entrypoint import __version__
 from entrypoint.detect import ContainerNetwork
+from entrypoint.dns import Dns, Surroundings
 from entrypoint.hooks import Hooks, TunnelEvent
+from entrypoint.lifecycle import State
 from entrypoint.log import hide
 from entrypoint.overlap import Overlap
 from entrypoint.probe import Probe
 from entrypoint.reconcile import Reconciler
+from entrypoint.resolv_conf import Choice, upstream
 from entrypoint.supervisor import Supervisor
 from healthcheck.facts import (
     ClientFacts,
@@ -21,7 +24,13 @@ from healthcheck.facts import (
 
 
 def gather(
-    supervisor: Supervisor, reconciler: Reconciler, overlaps: list[Overlap], probe: Probe | None, hooks: Hooks
+    supervisor: Supervisor,
+    reconciler: Reconciler,
+    overlaps: list[Overlap],
+    probe: Probe | None,
+    hooks: Hooks,
+    *,
+    dns: Dns,
 ) -> Facts:
     """Return the facts of this moment."""
     view, report = reconciler.view, supervisor.report
@@ -66,11 +75,12 @@ def gather(
             for overlap in overlaps
         ),
         warnings=(
-            *([WarningFacts(name="client", text=report.warning)] if report.warning else ()),
+            *((WarningFacts(name="client", text=report.warning),) if report.warning else ()),
             *(
                 WarningFacts(name=setting.lower(), text=hide(f"{setting} failed: {failure}"))
                 for setting, failure in hooks.failures.items()
             ),
+            *((WarningFacts(name="dns", text=dns.problem),) if dns.problem else ()),
         ),
         restarts=supervisor.restarts,
         repairs=reconciler.repairs,
@@ -107,6 +117,15 @@ def _probe(probe: Probe) -> ProbeFacts:
         asks_total=probe.asks,
         failed_total=probe.failed,
     )
+
+
+def surroundings(supervisor: Supervisor, reconciler: Reconciler, choice: Choice) -> Surroundings:
+    """Return what decides who is asked for names at this moment; `choice` is VPN_DNS."""
+    networks = reconciler.view.networks
+    if supervisor.state is not State.UP or not supervisor.tunnel:
+        return Surroundings(networks=networks)
+    report, (link, _) = supervisor.report, supervisor.tunnel
+    return Surroundings(upstream(choice, report.resolvers, report.search, link.name), networks)
 
 
 def _broken(network: ContainerNetwork) -> str | None:

@@ -122,7 +122,7 @@ def _lives(process: psutil.Process) -> bool:
 
 def _namespace() -> int:
     """Return what all marks in this network namespace begin with."""
-    return _OURS << 32 | Path("/proc/self/ns/net").stat().st_ino & 0xFFFFFFFF
+    return _OURS << 32 | Path("/proc/thread-self/ns/net").stat().st_ino & 0xFFFFFFFF
 
 
 def _limits(pid: int | str) -> tuple[int | None, int | None]:

@@ -84,6 +84,11 @@ class Tree:
         """Whether the program itself runs, or what it left, or the tunnel alone tells."""
         return not self.ended.done()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program alone; one that has ended is left alone."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
     def how_it_ended(self) -> str:
         """Tell exit code or signal and the last lines of output."""
         code = self.ended.result()
@@ -134,8 +139,10 @@ class Tree:
             return code
         self.pid = None
         left = self._members()
+        told = f"left {len(left)} to follow" if left else "left none: its tunnel alone tells how it fares"
+        self._on_line(f"(its command ended with exit code 0; of its processes it {told})")
         if not left:
-            # A daemon that is not ours was told what to do: its tunnel alone says how it fares.
+            # A daemon that is not ours was told what to do.
             await asyncio.get_running_loop().create_future()
         while left:
             self.pid = left[0].pid

@@ -8,11 +8,12 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from entrypoint import __version__, hooks, machine, probe
+from entrypoint import __version__, dns, hooks, machine, probe
 from entrypoint.clients import choose
 from entrypoint.clients.base import Client
+from entrypoint.dns import Dns
 from entrypoint.faults import BadSettings, Fault, MissingPrivilege
-from entrypoint.gather import gather, tunnel_event
+from entrypoint.gather import gather, surroundings, tunnel_event
 from entrypoint.hooks import Hooks
 from entrypoint.network import IPAddress, Link
 from entrypoint.overlap import Overlap, in_use, overlaps
@@ -47,7 +48,7 @@ async def run(settings: Settings, warnings: list[str]) -> None:
         async with Rtnl() as rtnl:
             reconciler = Reconciler(rtnl, settings)
             supervisor = Supervisor(client, reconciler, settings, run_dir)
-            await _Run(settings, rtnl, reconciler, supervisor).live(endpoint, stop)
+            await _Run(settings, rtnl, reconciler, supervisor, run_dir).live(endpoint, stop)
 
 
 def _prepare(settings: Settings, stack: contextlib.ExitStack) -> tuple[Client, socket.socket | None, Path]:
@@ -67,6 +68,7 @@ def _prepare(settings: Settings, stack: contextlib.ExitStack) -> tuple[Client, s
     checks: tuple[Callable[[], None], ...] = (
         lambda: hooks.check(settings),
         lambda: probe.check(settings.health_target),
+        lambda: dns.check(settings.vpn_dns),
         lambda: machine.check_privileges(client.device if client else None),
     )
     for check in checks:
@@ -86,7 +88,12 @@ def _prepare(settings: Settings, stack: contextlib.ExitStack) -> tuple[Client, s
 
 class _Run:
     def __init__(
-        self, settings: Settings, rtnl: Rtnl, reconciler: Reconciler, supervisor: Supervisor
+        self,
+        settings: Settings,
+        rtnl: Rtnl,
+        reconciler: Reconciler,
+        supervisor: Supervisor,
+        run_dir: Path,
     ) -> None:
         self._settings = settings
         self._rtnl = rtnl
@@ -94,13 +101,17 @@ class _Run:
         self._supervisor = supervisor
         self._overlaps: list[Overlap] = []
         self._came_up = asyncio.Event()
+        self._dns = Dns(settings, run_dir, lambda: surroundings(supervisor, reconciler, settings.vpn_dns))
         self._hooks = Hooks(settings)
         self._probe: Probe | None = None
         if settings.health_target:
             self._probe = Probe(settings.health_target, settings.health_interval, lambda: supervisor.tunnel)
             self._probe.on_dead = self._on_dead
-        reconciler.on_pass = supervisor.kernel_changed
+        reconciler.on_pass = self._on_pass
         supervisor.on_up, supervisor.on_down = self._on_up, self._on_down
+        supervisor.on_state = self._dns.wake.set
+        # Where the last tunnel's resolver was asked, the one from before is needed to find the server.
+        supervisor.before_attempt = self._dns.after_client
 
     async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
         """Rule and table first, then the client, then health; the other way round at the stop."""
@@ -115,10 +126,12 @@ class _Run:
                 if stop.is_set():
                     return  # what is taken down around us is no fault
                 raise
+            await self._dns.begin()
             client = asyncio.create_task(supervisor.run())
             telling = asyncio.create_task(self._tell())
             keeping = asyncio.create_task(reconciler.keep())
-            tasks = {telling, keeping, asyncio.create_task(self._serve(endpoint))}
+            naming = asyncio.create_task(self._dns.keep())
+            tasks = {telling, keeping, naming, asyncio.create_task(self._serve(endpoint))}
             stopped = asyncio.ensure_future(stop.wait())
             ended, _ = await asyncio.wait({stopped, client, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
@@ -131,6 +144,7 @@ class _Run:
             self._stop()
             await self._hooks.ended()
             await _end(tasks)
+            await self._dns.close()
             await reconciler.remove()
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -169,7 +183,13 @@ class _Run:
             await asyncio.Event().wait()
 
     def _facts(self) -> Facts:
-        return gather(self._supervisor, self._reconciler, self._overlaps, self._probe, self._hooks)
+        return gather(
+            self._supervisor, self._reconciler, self._overlaps, self._probe, self._hooks, dns=self._dns
+        )
+
+    def _on_pass(self) -> None:
+        self._supervisor.kernel_changed()
+        self._dns.wake.set()
 
     async def _tell(self) -> None:
         """Say once for each tunnel that came up what it covers, and how things stand."""

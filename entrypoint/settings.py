@@ -126,7 +126,6 @@ class Settings:
         "keep",
         parse.dns,
         "`keep` the resolver, `vpn` for what the tunnel brings, or addresses",
-        only=("keep",),
     )
     restart_delay_max: float = _setting(
         "60s",

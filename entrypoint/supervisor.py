@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from entrypoint import leftovers
@@ -51,6 +51,10 @@ class Supervisor:
         """Called each time the tunnel has come up."""
         self.on_down: Callable[[], None] = lambda: None
         """Called each time a tunnel that had come up is gone, or about to go."""
+        self.on_state: Callable[[], None] = lambda: None
+        """Called after each change of the state."""
+        self.before_attempt: Callable[[], Awaitable[None]] | None = None
+        """Awaited before each attempt: what a client needs to find its server."""
         self._reconciler = reconciler
         self._settings = settings
         self._run_dir = run_dir
@@ -58,8 +62,8 @@ class Supervisor:
         self._stop = asyncio.Event()
         self.servers: set[IPAddress] = set()
         """Every server address that the client told, and those of a killed run."""
-        self._foreign: frozenset[int] = frozenset()
-        """Tunnel links that were there before the client, by index."""
+        self._foreign: dict[int, str] = {}
+        """Tunnels that stood before the client: index -> name of the link."""
         self._chosen_from: list[str] = []
         """Names of the tunnels that were seen last."""
         self._failures = 0
@@ -107,6 +111,8 @@ class Supervisor:
         """Make attempt after attempt until `stop`; returns when all that the client did is undone."""
         while not self._stop.is_set():
             await self._reconciler.restore(self.servers)
+            if self.before_attempt:
+                await self.before_attempt()
             failure = await self._attempt()
             if self._stop.is_set():
                 break
@@ -132,8 +138,9 @@ class Supervisor:
             self._enter(State.CONNECTING)
         self.report, self.tree = Report(), None
         self._dead, self._worked = None, True
-        links = self._reconciler.view.snapshot.links if self.client.makes_tunnel else ()
-        self._foreign = frozenset(link.index for link in links if link.is_tunnel)
+        # A link that a vendor's daemon keeps without an address is about to be the client's.
+        standing = tunnels(self._reconciler.view.snapshot) if self.client.makes_tunnel else ()
+        self._foreign = {link.index: link.name for link, _ in standing}
         try:
             await self._start()
             while (why := await self._until_up()) is None:
@@ -195,7 +202,8 @@ class Supervisor:
         except TimeoutError:
             if self.client.makes_tunnel:
                 stands = f" (it says: {self.report.detail})" if self.report.detail else ""
-                return f"brought up no tunnel within {limit:g} s{stands}; see its log lines above"
+                what = f"brought up no tunnel within {limit:g} s{stands}"
+                return f"{what}; see its log lines above{self._passed_over()}"
             log.warning("saw no tunnel within %g s; waiting on for somebody to bring one up", limit)
             why = await self._tunnel_comes()
         if why:
@@ -204,6 +212,10 @@ class Supervisor:
         self._enter(State.UP)
         self.on_up()
         return None
+
+    def _passed_over(self) -> str:
+        names = " and ".join(self._foreign.values())
+        return f"; {names} stood before it: set VPN_INTERFACE if that is its tunnel" if names else ""
 
     async def _tunnel_comes(self) -> str | None:
         """Return None once the tunnel stands and the kernel was asked about replies, else why it will not."""
@@ -303,3 +315,4 @@ class Supervisor:
             raise RuntimeError(f"client {self.client.name} cannot go from {self.state} to {state}")
         log.debug("%s: %s -> %s", self.client.name, self.state, state)
         self.state, self.since = state, time.time()
+        self.on_state()

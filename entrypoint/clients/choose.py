@@ -48,6 +48,10 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
     except BadSettings as fault:
         faults += fault.texts
     faults += _unused(kind, settings)
+    if settings.vpn_dns == "vpn" and kind in {"command", "none"}:
+        faults.append(
+            f"cannot use VPN_DNS=vpn: VPN_CLIENT={kind} tells of no resolver; name the VPN's in VPN_DNS"
+        )
     if faults or client is None:
         raise BadSettings(*faults)
     return client

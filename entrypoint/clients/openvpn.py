@@ -106,6 +106,8 @@ class OpenVPN:
 
     async def open(self, report: Callable[[Report], None]) -> Launch:
         """Listen where openvpn will call."""
+        # A challenge belongs to the session that it came in.
+        self._login.challenge = None
         self._channel = Channel(self._path, self._login, report, self._names)
         return self._launch
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from entrypoint.clients import ovpn_needs
-from entrypoint.clients.ovpn_directives import LEFT_OUT, OTHER_PURPOSE, PROGRAMS, SERVER
+from entrypoint.clients.ovpn_directives import LEFT_OUT, OTHER_PURPOSE, PROGRAMS, REPLACED, SERVER
 from entrypoint.clients.ovpn_needs import STATIC_CHALLENGE, Form, Wishes
 from entrypoint.clients.ovpn_text import Directive, arguments, directives
 
@@ -109,6 +109,8 @@ def _faults_of_file(found: Iterable[Directive], wishes: Wishes) -> Iterator[str]
             yield f"{where}, with which openvpn does not connect; remove the line"
         elif _is_server(directive):
             yield f"{where}, which makes a server; use the configuration of a client"
+        elif directive.name in REPLACED:
+            yield f'{where}, which openvpn has no more; write "{REPLACED[directive.name]}"'
 
 
 def _faults_of_args(more: Iterable[Directive], wishes: Wishes) -> Iterator[str]:

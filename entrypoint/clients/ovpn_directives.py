@@ -22,6 +22,7 @@ _RIGHTS = "openvpn keeps the rights that a container is given; it needs them to 
 _LOG = "openvpn's log goes into the container's log"
 _FILES = "the container's file system may be read-only"
 _WINDOWS = "it is for Windows"
+_NO_MORE = "openvpn has it no more, and would end"
 LEFT_OUT = {
     "daemon": _FOREGROUND,
     "cd": "relative files are looked for beside the configuration",
@@ -37,6 +38,10 @@ LEFT_OUT = {
     "status": _FILES,
     "memstats": _FILES,
     "auth-retry": "after a refusal Sidegate tries again, with growing delays",
+    "keysize": _NO_MORE,
+    "key-method": _NO_MORE,
+    "ncp-disable": _NO_MORE,
+    "no-iv": _NO_MORE,
     "block-outside-dns": _WINDOWS,
     "register-dns": _WINDOWS,
     "ip-win32": _WINDOWS,
@@ -53,3 +58,6 @@ LEFT_OUT = {
     "msg-channel": _WINDOWS,
 }
 """Directives that are left out, and why."""
+
+REPLACED = {"tls-remote": "verify-x509-name NAME name"}
+"""Directives that openvpn has no more and that may not just be left out, and what stands in their place."""

@@ -158,7 +158,10 @@ def _refusal(refusal: management.Refusal) -> tuple[str, bool]:
     """Return the failure, and whether asking again is of no use."""
     reason = refusal.reason or ""
     if refusal.about != "Auth":
-        return f"the passphrase does not open the {refusal.about.lower()}; correct VPN_KEY_PASSPHRASE", True
+        return (
+            f"the passphrase does not open the {refusal.about.lower()}; correct VPN_KEY_PASSPHRASE "
+            "(or VPN_PASSWORD, where that is it)"
+        ), True
     if refusal.challenge:
         return f"the server wants a one-time code ({refusal.challenge.text}); set VPN_TOTP_SECRET", True
     text, rejected = REFUSED, True

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -66,6 +68,7 @@ def test_a_daemon_stands_for_its_client(container: Container, tmp_path: Path) ->
             await comes(lambda: not supervisor.alive or supervisor.restarts)
             assert asyncio.get_running_loop().time() - began < 1
             await comes_up_again(supervisor)
+            await comes((tmp_path / "daemon").exists)
             assert daemon(tmp_path) != first
         assert not lives(daemon(tmp_path))
 
@@ -152,3 +155,27 @@ async def run(*argv: str) -> None:
     """Run a program to its end."""
     process = await asyncio.create_subprocess_exec(*argv)
     assert await process.wait() == 0
+
+
+ENDS = """
+import asyncio
+from entrypoint.clients.base import Launch
+from entrypoint.processes import Tree
+
+async def work():
+    lines = asyncio.Queue()
+    script = "( sleep 300 & ); echo on; exec sleep 300"
+    tree = await Tree.start(Launch(("sh", "-c", script)), lines.put_nowait)
+    assert await lines.get() == "on"
+    await tree.stop()
+
+asyncio.run(work())
+"""
+
+
+def test_where_no_mark_can_be_set_the_session_is_ended(container: Container) -> None:
+    """A container with a hard limit of file locks (`ulimits`): the client runs all the same."""
+    began = time.monotonic()
+    container.host.run("prlimit", "--locks=9:9", "--", sys.executable, "-c", ENDS)
+    assert time.monotonic() - began < LIMIT_SECONDS
+    assert container.host.pids() == []

@@ -19,6 +19,7 @@ from entrypoint.hooks import Hooks, TunnelEvent
 from entrypoint.lifecycle import State
 from entrypoint.network import Link
 from entrypoint.probe import Probe
+from entrypoint.resolv_conf import LISTEN
 from entrypoint.settings import TABLE, load
 from tests.kernel.conftest import LIMIT_SECONDS, Container
 from tests.kernel.scripted import comes, inside, supervised, tunnel_lines
@@ -334,6 +335,16 @@ def on_down(_: Container, tmp_path: Path, sample: str) -> None:
     assert hooked(tmp_path, ON_DOWN=sample) == ["told of down"]
 
 
+def vpn_dns(container: Container, tmp_path: Path, sample: str) -> None:
+    """Find our own resolver named in resolv.conf while it runs."""
+    sidecar = started(container, tmp_path, VPN_DNS=sample)
+    sidecar.wait_for_line("ip rule add")
+    file = tmp_path / "box/resolv.conf"
+    until(lambda: f"nameserver {LISTEN}\n" in file.read_text(), LIMIT_SECONDS, "our resolver")
+    assert sidecar.terminate() == 0
+    assert file.read_text() == ""
+
+
 def log_level(container: Container, tmp_path: Path, sample: str) -> None:
     """Miss the rule's line, which is of level info."""
     sidecar = started(container, tmp_path, LOG_LEVEL=sample)
@@ -364,6 +375,7 @@ EFFECTS: dict[str, Callable[[Container, Path, str], None]] = {
     "VPN_ARGS": vpn_args,
     "VPN_INTERFACE": vpn_interface,
     "VPN_UP_TIMEOUT": vpn_up_timeout,
+    "VPN_DNS": vpn_dns,
     "RESTART_DELAY_MAX": restart_delay_max,
     "LAN_NETWORKS": lan_networks,
     "GATEWAYS": gateways,

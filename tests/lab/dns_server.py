@@ -11,7 +11,10 @@ class DnsServer:
     """dnsmasq that knows a few names and says of all others that they do not exist."""
 
     def __init__(self, host: Namespace, address: str, names: Mapping[str, str]) -> None:
-        """Describe it; it listens on `address` of `host` and knows `names` with their addresses."""
+        """Describe it; it listens on `address` of `host` and knows `names` with their addresses.
+
+        Several addresses of a name are told apart by blanks.
+        """
         self.host = host
         self.address = address
         self.names = names
@@ -30,7 +33,11 @@ class DnsServer:
             *("dnsmasq", "--conf-file=/dev/null", "--keep-in-foreground", "--user=root", "--pid-file="),
             *("--no-hosts", "--no-resolv", "--local=/#/", "--log-facility=-", "--log-queries"),
             *("--bind-interfaces", f"--listen-address={self.address}"),
-            *(f"--host-record={name},{address}" for name, address in self.names.items()),
+            *(
+                f"--host-record={name},{one}"
+                for name, several in self.names.items()
+                for one in several.split()
+            ),
             name=f"DNS server {self.address}",
         )
         self._process.wait_for_line("started, version")

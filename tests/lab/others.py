@@ -7,6 +7,7 @@ What gluetun and tailscale leave in the kernel is set by the lines that their so
 """
 
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from tests.lab.addresses import V4, V6, Family
 from tests.lab.namespaces import Namespace
 from tests.lab.openvpn_server import READY, OpenVPNServer
 from tests.lab.processes import LoggedProcess
+from tests.lab.waiting import until
+from tests.lab.wireguard_server import WireGuardServer
 
 Lines = Callable[[str, Family], Sequence[str]]
 """The tunnel's link, family -> lines of iproute2 without the leading `ip`, or with -6."""
@@ -62,6 +65,47 @@ class Other(OpenVPNServer):
     def _every_line(self) -> list[str]:
         families = ((V4, ""), (V6, "-6 ")) if self._lines else ()
         return [prefix + line for f, prefix in families for line in (self._lines or _none)(self.tunnel, f)]
+
+
+class WgQuick(WireGuardServer):
+    """A server, and wg-quick itself in the sidecar's namespace, with all of the tunnel's traffic."""
+
+    names_no_priority = True
+
+    def __init__(self, host: Namespace, directory: Path, client: Namespace) -> None:
+        """Describe it."""
+        super().__init__(host, directory, allowed=("0.0.0.0/0", "::/0"))
+        self._client_host = client
+
+    def settings(self, directory: Path) -> dict[str, str]:
+        """Write the client's configuration; the sidecar has no use for it."""
+        self._file = self.write_client_config(directory / f"{self.tunnel}.conf", "PersistentKeepalive = 1")
+        (directory / "wg-quick").mkdir()
+        return {"VPN_CLIENT": "none"}
+
+    def client_config(self, *more: str) -> str:
+        """Return a provider's file less its DNS, for which the lab has no resolvconf."""
+        lines = super().client_config(*more).splitlines()
+        return "\n".join(line for line in lines if not line.startswith("DNS"))
+
+    def bring_up(self) -> None:
+        """`wg-quick up`, until the server has answered."""
+        began = int(time.time())
+        self._wg_quick("up")
+        until(lambda: self.handshake() >= began, 5, "a handshake")
+
+    def take_down(self) -> None:
+        """`wg-quick down`."""
+        self._wg_quick("down")
+
+    def _wg_quick(self, what: str) -> None:
+        # The daemon, wireguard-go where the kernel has no WireGuard, would hold our pipe open.
+        environment = ("env", "LOG_LEVEL=silent", "WG_QUICK_USERSPACE_IMPLEMENTATION=wireguard-go")
+        self._client_host.run(
+            *("unshare", "--mount", "--propagation", "private", "--"),
+            *("sh", "-ec", 'mount --bind "$0" /run; exec "$@"', str(self._file.parent / "wg-quick")),
+            *(*environment, "wg-quick", what, str(self._file)),
+        )
 
 
 def _none(_link: str, _family: Family) -> Sequence[str]:

@@ -157,6 +157,13 @@ class Sidecar:
         self._wait_for_readiness(timeout, wanted=False)
         return self.readiness()[1]
 
+    def look_up(self, name: str) -> str | None:
+        """Ask the container's C library for the IPv4 address of a name, or the name of an address."""
+        family = "hosts" if name[0].isdigit() else "ahostsv4"
+        inside = ("nsenter", f"--target={self.process.pid}", "--mount", "--", "getent", family, name)
+        words = self.host.run(*inside, check=False).stdout.split()
+        return words[family == "hosts"] if words else None
+
     def client_pids(self) -> list[int]:
         """Return the processes below it: the VPN client and what that started."""
         found: list[int] = []

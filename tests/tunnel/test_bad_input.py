@@ -31,7 +31,10 @@ ALONE = {
     "quoting": ({"VPN_ARGS": "--verb '3"}, "VPN_ARGS is not quoted as in a shell"),
     "hook": ({"ON_UP": "/no/such hook"}, "cannot run ON_UP: saw No such file or directory for /no/such"),
     "hook-mode": ({"ON_DOWN": "/etc/passwd"}, "cannot run ON_DOWN: saw that /etc/passwd is not executable"),
-    "hook-path": ({"ON_UP": "no-such-program x"}, "ON_UP: saw no program 'no-such-program' in PATH="),
+    "hook-path": (
+        {"ON_UP": "no-such-program x"},
+        "ON_UP: saw no program 'no-such-program' in PATH; install it",
+    ),
     "hook-empty": ({"ON_UP": " "}, "ON_UP names no program"),
     "target": ({"HEALTH_TARGET": "http://x"}, "HEALTH_TARGET='http://x' is no target"),
     "interval": ({"HEALTH_INTERVAL": "10ms"}, "HEALTH_INTERVAL='10ms' asks too often"),
@@ -44,6 +47,15 @@ ALONE = {
         {"VPN_ARGS": "--static-challenge Code 1", "VPN_USERNAME": "a", "VPN_PASSWORD": "b"},
         "set VPN_TOTP_SECRET",
     ),
+    "command": (
+        {"VPN_CONFIG": "", "VPN_CLIENT": "command", "VPN_COMMAND": "/no/such vpn"},
+        "cannot run VPN_COMMAND: saw No such file or directory for /no/such",
+    ),
+    "command-none": (
+        {"VPN_CONFIG": "", "VPN_CLIENT": "command"},
+        "saw no VPN_COMMAND that names a program",
+    ),
+    "beside": ({"VPN_CLIENT": "none"}, "cannot use VPN_CONFIG: VPN_CLIENT=none has no use for it"),
     "name-without-password": ({"VPN_USERNAME": "ada"}, "VPN_USERNAME is set without VPN_PASSWORD"),
     "password-without-name": ({"VPN_PASSWORD": "x"}, "VPN_PASSWORD is set without VPN_USERNAME"),
     "kill-switch": ({"KILL_SWITCH": "on"}, "KILL_SWITCH='on' is not built yet"),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab import others
 from tests.lab.addresses import V4, V6, Family
-from tests.lab.others import Other
+from tests.lab.others import Other, WgQuick
 from tests.lab.topology import Lab
 from tests.lab.traffic import MillisecondEcho
 from tests.tunnel.product import PROTOCOL, PUSH, TABLE, AnyProduct, Kernel, untouched
@@ -17,14 +17,15 @@ OTHERS: dict[str, dict[str, Any]] = {
     "openvpn-full": others.FULL,
     "gluetun": others.GLUETUN,
     "tailscale": others.TAILSCALE,
-    "wg-quick": others.WG_QUICK,
+    "wg-quick-rules": others.WG_QUICK,
+    "wg-quick": {},
 }
 
 
 class Beside(AnyProduct):
     """The sidecar, and somebody else's client."""
 
-    vpn: Other
+    vpn: Other | WgQuick
 
     def theirs(self) -> tuple[tuple[str, ...], ...]:
         """Return rules and routes of the namespace, less ours, as iproute2 says them."""
@@ -40,11 +41,13 @@ class Beside(AnyProduct):
         return (str(way.get("table")), way["dev"]) == (str(TABLE), "eth0")
 
 
-@pytest.fixture(params=list(OTHERS.values()), ids=list(OTHERS))
+@pytest.fixture(params=OTHERS)
 def beside(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Beside:
     """Give each kind of other, described and not yet up."""
-    described = {"push": PUSH, "ipv6": True, **request.param}
-    return Beside(lab, tmp_path, Other(lab.vpn_server, tmp_path / "server", lab.sidecar, **described))
+    where = lab.vpn_server, tmp_path / "server", lab.sidecar
+    if request.param == "wg-quick":
+        return Beside(lab, tmp_path, WgQuick(*where))
+    return Beside(lab, tmp_path, Other(*where, **{"push": PUSH, "ipv6": True, **OTHERS[request.param]}))
 
 
 def test_a_tunnel_that_is_there_already(lab: Lab, beside: Beside) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.addresses import V4, V6
+from tests.lab.dns_server import DnsServer
 from tests.lab.openvpn_server import PORT, PUSH_VPN, OpenVPNServer
 from tests.lab.topology import Lab
 from tests.lab.traffic import Capture
@@ -69,11 +70,7 @@ def test_the_next_address_of_a_name_takes_over(lab: Lab, pair: tuple[Product, Op
     """One line, one name, two addresses."""
     product, _ = pair
     rewrite(product, f"remote {NAME} {PORT}")
-    records = [f"--host-record={NAME},{address}" for address in (FIRST, SECOND)]
-    lab.neighbour.spawn(
-        *("dnsmasq", "--conf-file=/dev/null", "--keep-in-foreground", "--user=root", "--pid-file="),
-        *("--no-hosts", "--no-resolv", "--log-facility=-", *records),
-    ).wait_for_line("started, version")
+    DnsServer(lab.neighbour, V4.neighbour, {NAME: f"{FIRST} {SECOND}"}).start()
     (product.directory / "container").mkdir()
     (product.directory / "container/resolv.conf").write_text(f"nameserver {V4.neighbour}\n")
     takes_over(lab, product)

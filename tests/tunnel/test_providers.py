@@ -15,6 +15,25 @@ LIKE_A_PROVIDERS = (
     "reneg-sec 0",
     "mute-replay-warnings",
     "verb 3",
+    "keysize 256",
+    "key-method 2",
+    "ncp-disable",
+    "no-iv",
+    "tun-ipv6",
+    "max-routes 100",
+    "ns-cert-type server",
+    "nice -10",
+    "fast-io",
+    "route-method exe",
+    "setenv CLIENT_CERT 0",
+    "setenv opt block-outside-dns",
+    "ignore-unknown-option block-outside-dns data-ciphers",
+    "cipher AES-256-CBC",
+    "auth SHA512",
+    "mssfix 1450",
+    "tun-mtu-extra 32",
+    "explicit-exit-notify 5",
+    "compat-mode 2.4.0",
 )
 
 
@@ -25,7 +44,7 @@ def test_a_desktops_resolver_scripts_are_left_out_and_told(product: Product) -> 
     sidecar = product.sidecar({"VPN_CONFIG": str(file)}).start()
     sidecar.wait_until_ready()
     told = "\n".join(sidecar.lines)
-    for directive in ("up", "down", "user", "group", "block-outside-dns"):
+    for directive in ("up", "down", "user", "group", "block-outside-dns", "keysize", "ncp-disable"):
         assert f"({directive}) is left out: " in told
 
 

@@ -123,6 +123,15 @@ def test_what_a_command_does_not_use_is_refused(name: str) -> None:
     assert "hunter2" not in text
 
 
+@pytest.mark.parametrize("given", [COMMAND, {"VPN_CLIENT": "none"}], ids=["command", "none"])
+def test_a_resolver_that_nobody_tells_is_not_waited_for(given: dict[str, str]) -> None:
+    """The VPN's resolvers are named instead."""
+    (text,) = faults({**given, "VPN_DNS": "vpn"})
+    assert text.startswith("cannot use VPN_DNS=vpn: ")
+    assert text.endswith("tells of no resolver; name the VPN's in VPN_DNS")
+    assert chosen({**given, "VPN_DNS": "10.0.0.53"})
+
+
 def test_beside_somebody_elses_tunnel_no_client_is_described() -> None:
     """Each is named, all at once."""
     unused = ("VPN_CONFIG", "VPN_SERVER", *SECRETS, "VPN_ARGS", "VPN_COMMAND", "VPN_STOP_COMMAND")

@@ -223,7 +223,10 @@ def test_fatal_does_not_hide_what_was_named_before() -> None:
         ">PASSWORD:Verification Failed: 'Private Key'",
         ">FATAL:Error: private key password verification failed",
     )
-    assert told(*lines).failure == "the passphrase does not open the private key; correct VPN_KEY_PASSPHRASE"
+    assert told(*lines).failure == (
+        "the passphrase does not open the private key; correct VPN_KEY_PASSPHRASE "
+        "(or VPN_PASSWORD, where that is it)"
+    )
 
 
 def test_pushed_options_are_written_for_people() -> None:

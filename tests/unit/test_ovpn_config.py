@@ -194,6 +194,7 @@ def test_the_wish_is_read_from_the_arguments() -> None:
         ("client\n" + KNOWN + "remote a\ndev null\n", 'does not follow from "dev"'),
         (BASE + "server 10.8.0.0 255.255.255.0\n", "line 7 has server, which makes a server"),
         (BASE + "mode server\n", "line 7 has mode, which makes a server"),
+        (BASE + "tls-remote vpn\n", 'line 7 has tls-remote, which openvpn has no more; write "verify-x509'),
         (BASE + "config other.ovpn\n", "line 7 has config"),
         (BASE + "version\n", "line 7 has version"),
         (BASE + "auth-user-pass\n", "set VPN_USERNAME and VPN_PASSWORD"),

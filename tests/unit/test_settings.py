@@ -14,7 +14,6 @@ from tests.unit.samples import SAMPLES
 NAMES = [row.name for row in TABLE]
 SECRETS = [row.name for row in TABLE if row.secret]
 NOT_BUILT = (
-    "VPN_DNS",
     "UDP_REPLY_PORTS",
     "KILL_SWITCH",
 )

@@ -1,0 +1,252 @@
+"""Has names asked where VPN_DNS says: /etc/resolv.conf names our resolver, which asks as the tunnel stands.
+
+Level, not edge: each wake-up has all of it looked at again. Our resolver stands from the start to the stop,
+so that programs which read resolv.conf once are right for good; whom it asks changes with the tunnel.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from entrypoint import resolv_conf
+from entrypoint.detect import ContainerNetwork
+from entrypoint.dnsmasq import PROGRAM, Dnsmasq
+from entrypoint.faults import BadSettings, MissingPrivilege
+from entrypoint.inotify import FileWatch
+from entrypoint.resolv_conf import LISTEN, Choice, Upstream
+from entrypoint.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FILE = Path("/etc/resolv.conf")
+PORT = 53
+KEEP = "keep"
+COOL_DOWN_SECONDS = 0.5
+NONE_BROUGHT = (
+    "the tunnel brings no resolver, so those from before are asked, past the tunnel; "
+    "name the VPN's in VPN_DNS, or set VPN_DNS=keep"
+)
+
+
+def check(choice: Choice) -> None:
+    """See that VPN_DNS can be done here; raises BadSettings or MissingPrivilege."""
+    if choice == KEEP:
+        return
+    if not shutil.which(PROGRAM):
+        raise BadSettings(f"cannot use VPN_DNS: saw no {PROGRAM} in this image; install dnsmasq-base")
+    try:
+        os.close(os.open(FILE, os.O_RDWR))
+    except OSError as error:
+        fix = (
+            "make it root's own (chown root)"
+            if error.errno == errno.EACCES
+            else "leave `read_only: true` out (Kubernetes: readOnlyRootFilesystem), "
+            f"or mount a file of your own at {FILE}"
+        )
+        raise BadSettings(f"cannot use VPN_DNS: cannot write {FILE}: saw {error.strerror}; {fix}") from None
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((str(LISTEN), PORT))
+            except PermissionError:
+                raise MissingPrivilege(
+                    f"cannot use VPN_DNS: saw no permission to listen on port {PORT}; add "
+                    "`cap_add: [NET_BIND_SERVICE]` or `sysctls: [net.ipv4.ip_unprivileged_port_start=0]`"
+                ) from None
+            except OSError as error:
+                raise BadSettings(
+                    f"cannot use VPN_DNS: cannot listen on {LISTEN}:{PORT}: saw {error.strerror}; a service "
+                    f"that shares the network and listens on 0.0.0.0:{PORT} leaves no room: set VPN_DNS=keep"
+                ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What decides who is asked."""
+
+    upstream: Upstream | None = None
+    """What the tunnel brings; None while there is none."""
+    networks: Sequence[ContainerNetwork] = ()
+
+
+class Dns:
+    """Owns resolv.conf from `begin` to `close`, and our resolver; with VPN_DNS=keep it only mends."""
+
+    def __init__(self, settings: Settings, run_dir: Path, look: Callable[[], Surroundings]) -> None:
+        self.wake = asyncio.Event()
+        """Set where what `look` tells may have changed."""
+        # A client that may run programs of its own may write the file, too.
+        programs = settings.vpn_client == "command" or "--script-security" in (settings.vpn_args or ())
+        self._choice: Choice = settings.vpn_dns
+        self._mends = self._choice != KEEP or programs
+        self._look = look
+        self._one = asyncio.Lock()
+        self._dnsmasq = Dnsmasq(run_dir)
+        self._before: str | None = None
+        """What resolv.conf said before us and before the client; None until `begin`."""
+        self._noted = run_dir / "resolv.conf"
+        self._written: str | None = None
+        """What we wrote last."""
+        self._rewritten = 0
+        """How often somebody else wrote over it."""
+        self._unwritable: str | None = None
+        self._none_brought = False
+
+    @property
+    def problem(self) -> str | None:
+        """What is not as VPN_DNS wants it; None where all is."""
+        none = NONE_BROUGHT if self._none_brought else None
+        return self._dnsmasq.problem or self._unwritable or none
+
+    async def begin(self) -> None:
+        """Mend what a killed run left, and have our resolver asked; raises BadSettings where it cannot."""
+        try:
+            present = _read()
+        except FileNotFoundError:
+            return  # where VPN_DNS is not keep, `check` has found it
+        self._before = self._as_it_was(present)
+        if self._choice == KEEP:
+            await self.after_client()
+        # Others write it as well, such as the engine when it connects a network.
+        self._before = self._before if self._mends else None
+        if self._before is not None:
+            with contextlib.suppress(OSError):
+                self._noted.write_bytes(_encoded(self._before))
+        if self._choice == KEEP:
+            return
+        await self._dnsmasq.start()
+        await self.settle()
+        if self._unwritable:
+            raise BadSettings(f"cannot use VPN_DNS: {self._unwritable}; make room there")
+
+    async def keep(self) -> None:
+        """Follow what changes, until cancelled."""
+        if self._choice == KEEP or self._before is None:
+            await asyncio.Event().wait()
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(self._dnsmasq.keep())
+            parts.create_task(self._follow())
+
+    async def after_client(self) -> None:
+        """Settle once a client has ended: what it made of resolv.conf is undone, and what it brought."""
+        if self._choice != KEEP:
+            await self.settle()
+        elif self._put_back():
+            log.warning("%s had been changed and is put back as it was before the client", FILE)
+
+    async def settle(self) -> None:
+        """Compare file and resolver with what is wanted now, and make them so."""
+        async with self._one:
+            await self._mend()
+
+    async def close(self) -> None:
+        """Put resolv.conf back and end our resolver; client and `keep` have ended."""
+        self._put_back()
+        await self._dnsmasq.stop()
+        self._noted.unlink(missing_ok=True)
+
+    async def _follow(self) -> None:
+        watch = None
+        try:
+            watch = FileWatch(FILE, self.wake.set)
+        except OSError as error:
+            # A host grants each user some 128 of them, and all containers share root's.
+            log.warning("cannot watch %s: %s; what others write there is undone late", FILE, error.strerror)
+        try:
+            while True:
+                await self.wake.wait()
+                self.wake.clear()
+                rewritten = self._rewritten
+                await self.settle()
+                if self._rewritten > rewritten:
+                    # One who insists must not take the processor.
+                    await asyncio.sleep(COOL_DOWN_SECONDS)
+        finally:
+            if watch:
+                watch.close()
+
+    async def _mend(self) -> None:
+        seen = self._look()
+        upstream = seen.upstream or Upstream()
+        none_brought = seen.upstream is not None and not upstream.resolvers
+        if none_brought and not self._none_brought:
+            log.warning("%s", NONE_BROUGHT)
+        self._none_brought = none_brought
+        text = self._before or ""
+        before = resolv_conf.parse(text)
+        try:
+            if await self._dnsmasq.ask(resolv_conf.servers(before, seen.networks, upstream)):
+                asked = upstream.resolvers or before.resolvers
+                log.info(
+                    "names are asked of %s", ", ".join(map(str, asked)) or "nobody: there is no resolver"
+                )
+            present, wanted = _read(), resolv_conf.render(text, upstream.search)
+            if self._written not in {None, present}:
+                self._rewritten += 1
+                if self._rewritten == 1:
+                    log.warning(
+                        "%s was written by somebody else; VPN_DNS undoes that, `keep` would not", FILE
+                    )
+            if present != wanted:
+                _write(wanted)
+            self._written = wanted
+            self._unwritable = None
+        except OSError as error:
+            problem = f"cannot write {error.filename or FILE}: {error.strerror}"
+            if problem != self._unwritable:
+                log.warning("%s", problem)
+            self._unwritable = problem
+
+    def _as_it_was(self, present: str) -> str:
+        """Return what stood there before a run that was killed, or what stands there."""
+        if not resolv_conf.is_ours(present):
+            # Where the client of a killed run wrote the file, that run's note says it.
+            with contextlib.suppress(OSError):
+                return _decoded(self._noted.read_bytes())
+        return resolv_conf.original(present)
+
+    def _put_back(self) -> bool:
+        """Make the file what it was; returns whether it was not."""
+        try:
+            if self._before is None or _read() == self._before:
+                return False
+            _write(self._before)
+        except OSError as error:
+            log.warning("cannot put %s back: %s", FILE, error.strerror)
+            return False
+        return True
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def _decoded(content: bytes) -> str:
+    return content.decode(errors="surrogateescape")
+
+
+def _read() -> str:
+    return _decoded(FILE.read_bytes())
+
+
+def _write(text: str) -> None:
+    """Write it in place: the file is a mount, and who shares it would keep the old one. Raises OSError.
+
+    One call, longer or as long as what it covers: whoever reads it or kills us meanwhile finds one of the
+    two whole, at worst with empty lines behind it.
+    """
+    content = _encoded(text)
+    descriptor = os.open(FILE, os.O_WRONLY)
+    try:
+        os.pwrite(descriptor, content.ljust(os.fstat(descriptor).st_size, b"\n"), 0)
+        os.ftruncate(descriptor, len(content))
+    finally:
+        os.close(descriptor)

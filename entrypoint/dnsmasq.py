@@ -1,0 +1,128 @@
+"""dnsmasq as our child: started, told whom to ask, started anew where it ended, stopped."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from entrypoint.clients.base import Launch
+from entrypoint.faults import BadSettings
+from entrypoint.lifecycle import restart_delay
+from entrypoint.processes import Tree
+from entrypoint.resolv_conf import LISTEN
+
+log = logging.getLogger(__name__)
+
+PROGRAM = "dnsmasq"
+START_SECONDS = 5.0
+"""It listens after some 10 ms."""
+RELOAD_SECONDS = 0.5
+"""A SIGHUP in its first milliseconds is lost, so it is sent once more."""
+RESTART_DELAY_MAX_SECONDS = 10.0
+STEADY_SECONDS = 10.0
+"""One that ran so long was well: its restart is immediate."""
+CACHED_NAMES = 1000
+
+_STARTED = "started, version"
+_RELOADED = "cleared cache"
+
+
+class Dnsmasq:
+    """One resolver, from `start` to `stop`."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.problem: str | None = None
+        """Why nobody answers; None while it runs."""
+        self._file = run_dir / "dns-servers"
+        self._servers = ""
+        self._tree: Tree | None = None
+        self._started, self._reloaded = asyncio.Event(), asyncio.Event()
+
+    async def start(self) -> None:
+        """Start it, without anybody to ask; raises BadSettings where it will not run, and OSError."""
+        self._note("")
+        await self._start()
+        if self.problem:
+            raise BadSettings(f"cannot use VPN_DNS: {self.problem}")
+
+    async def ask(self, servers: str) -> bool:
+        """Have these servers asked from now on, with an empty cache; returns whether that is new.
+
+        `servers` are in the words of dnsmasq's --servers-file. Raises OSError.
+        """
+        if servers == self._servers:
+            return False
+        self._note(servers)
+        for _ in range(2):
+            if self._tree and self._tree.alive:
+                self._reloaded.clear()
+                self._tree.signal(signal.SIGHUP)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._reloaded.wait(), RELOAD_SECONDS)
+                    break
+        return True
+
+    async def keep(self) -> None:
+        """Start it anew each time that it ended, until cancelled."""
+        failures = 0
+        while self._tree:
+            began = time.monotonic()
+            await asyncio.wait([self._tree.ended])
+            await self._tree.stop()
+            failures = 1 if time.monotonic() - began >= STEADY_SECONDS else failures + 1
+            self.problem = f"{PROGRAM} {self._tree.how_it_ended()}"
+            delay = restart_delay(failures, RESTART_DELAY_MAX_SECONDS, rejected=False)
+            when = f"in {delay:g} s" if delay else "now"
+            log.warning("%s; no name is found until it runs again: %s", self.problem, when)
+            await asyncio.sleep(delay)
+            await self._start()
+
+    async def stop(self) -> None:
+        """End it; `keep` has ended."""
+        if self._tree:
+            await self._tree.stop()
+        self._file.unlink(missing_ok=True)
+
+    def _note(self, servers: str) -> None:
+        self._file.write_text(servers)
+        self._servers = servers
+
+    async def _start(self) -> None:
+        self._started.clear()
+        launch = Launch(
+            (
+                *(PROGRAM, "--conf-file=/dev/null", "--keep-in-foreground", "--pid-file="),
+                # As it is: to become another user takes a capability that a container may not have.
+                *("--user=root", "--group=", "--log-facility=-"),
+                *(f"--listen-address={LISTEN}", "--bind-interfaces"),
+                # /etc/hosts is read by each container's own library before anybody is asked.
+                *("--no-hosts", "--no-resolv", "--no-poll"),
+                *(f"--servers-file={self._file}", f"--cache-size={CACHED_NAMES}"),
+            )
+        )
+        try:
+            self._tree = await Tree.start(launch, self._hear)
+        except OSError as error:
+            self.problem = f"{PROGRAM} cannot be started: {error.strerror}"
+            return
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(self._started.wait())
+        await asyncio.wait(
+            {waiting, self._tree.ended}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        waiting.cancel()
+        if self._started.is_set():
+            self.problem = None
+        elif self._tree.alive:
+            self.problem = f"{PROGRAM} does not say that it listens"
+        else:
+            await self._tree.stop()  # reads its last words
+            self.problem = f"{PROGRAM} {self._tree.how_it_ended()}"
+
+    def _hear(self, line: str) -> None:
+        log.debug("%s", line)
+        for told, event in ((_STARTED, self._started), (_RELOADED, self._reloaded)):
+            if told in line:
+                event.set()
