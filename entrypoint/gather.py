@@ -75,6 +75,7 @@ def gather(
             for overlap in overlaps
         ),
         warnings=(
+            *((WarningFacts(name="client", text=report.warning),) if report.warning else ()),
             *(
                 WarningFacts(name=setting.lower(), text=hide(f"{setting} failed: {failure}"))
                 for setting, failure in hooks.failures.items()

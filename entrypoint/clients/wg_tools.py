@@ -8,12 +8,17 @@ its standard input, which is memory (memfd_create(2)).
 import asyncio
 import contextlib
 import json
+import logging
 import os
+import socket
 import subprocess
 from pathlib import Path
 
+from entrypoint.clients.lookup import DISCARD_PORT
 from entrypoint.clients.wg_config import Peer
-from entrypoint.network import MARK, IPAddress
+from entrypoint.network import IPV6, MARK, IPAddress
+
+log = logging.getLogger(__name__)
 
 GROUP = 83
 """The group of a link that we made (IFLA_GROUP), set as it is made: our tag, as on routes and rules."""
@@ -22,6 +27,8 @@ HEADERS_BYTES = 80
 """What WireGuard needs around a packet in IPv6: 40 of IP, 8 of UDP, 32 of its own. As wg-quick does."""
 SOCKETS = Path("/var/run/wireguard")
 """Where wireguard-go listens, and where `wg` looks for it."""
+_IP_MTU, _IPV6_MTU = 14, 24
+"""Of linux/in.h and linux/in6.h: the MTU of the way that a connected socket has."""
 _PROBE = "sidegate-probe"
 _TRY_AGAIN_SECONDS = 0.02
 
@@ -42,11 +49,10 @@ def kernel_has_wireguard() -> bool:
     return known
 
 
-async def is_there(name: str) -> bool:
+def is_there(name: str) -> bool:
     """Tell whether there is a link of this name."""
-    with contextlib.suppress(ToolError):
-        await _run("ip", "link", "show", "dev", name)
-        return True
+    with contextlib.suppress(OSError):
+        return bool(socket.if_nametoindex(name))
     return False
 
 
@@ -59,13 +65,13 @@ async def our_links() -> list[str]:
 
 async def add_link(name: str) -> None:
     """Make a link of the kernel's own WireGuard; raises ToolError."""
-    await _run("ip", "link", "add", name, "group", str(GROUP), "type", KERNEL_KIND)
+    await _change("ip", "link", "add", name, "group", str(GROUP), "type", KERNEL_KIND)
 
 
 async def delete_link(name: str) -> None:
     """Take it away; one that is gone already is no fault."""
     with contextlib.suppress(ToolError):
-        await _run("ip", "link", "del", name)
+        await _change("ip", "link", "del", name)
 
 
 async def listens(name: str) -> None:
@@ -111,14 +117,24 @@ async def handshakes(name: str) -> dict[str, int]:
     return {key: int(when) for key, _, when in (line.partition("\t") for line in told.splitlines())}
 
 
-async def tunnel_mtu(server: IPAddress) -> int | None:
-    """Return the largest packet that fits the way to a server; None where that is not known."""
-    try:
-        way = json.loads(await _run("ip", "-json", "route", "get", str(server), "mark", str(MARK)))
-        outside = json.loads(await _run("ip", "-json", "link", "show", "dev", way[0]["dev"]))
-    except ToolError:
-        return None
-    return int(outside[0]["mtu"]) - HEADERS_BYTES
+def tunnel_mtu(server: IPAddress) -> int | None:
+    """Return the largest packet that fits the way to a server, asking nobody; None where there is no way."""
+    family, level, option = (
+        (socket.AF_INET6, socket.IPPROTO_IPV6, _IPV6_MTU)
+        if server.version == IPV6
+        else (socket.AF_INET, socket.IPPROTO_IP, _IP_MTU)
+    )
+    with socket.socket(family, socket.SOCK_DGRAM) as asking, contextlib.suppress(OSError):
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
+        asking.connect((str(server), DISCARD_PORT))
+        return asking.getsockopt(level, option) - HEADERS_BYTES
+    return None
+
+
+async def _change(*argv: str) -> None:
+    """Run a line of iproute2, and log it as every change to the kernel is."""
+    await _run(*argv)
+    log.info("%s", " ".join(argv))
 
 
 async def _run(*argv: str, stdin: str = "") -> str:

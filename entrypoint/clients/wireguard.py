@@ -125,9 +125,10 @@ class WireGuard:
 
     async def _make_room(self) -> None:
         """Take away what a killed run left; raises AttemptFailed where a link is somebody else's."""
-        for link in await wg_tools.our_links():
-            await wg_tools.delete_link(link)
-        if await wg_tools.is_there(self.link):
+        if self._kernel:
+            for link in await wg_tools.our_links():
+                await wg_tools.delete_link(link)
+        if wg_tools.is_there(self.link):
             raise AttemptFailed(
                 f"cannot make {self.link}: saw a link of that name that is not ours; remove it, or set "
                 "VPN_INTERFACE to a name that is free"
@@ -142,7 +143,7 @@ class WireGuard:
                 called = {line.peer.public_key: line.called_at for line in lines if line.called_at}
                 await wg_tools.configure(self.link, wg_config.setconf(self._config, MARK, called))
                 if self._setup is None:
-                    mtu = self._config.mtu or await self._mtu(lines)
+                    mtu = self._config.mtu or _mtu(lines)
                     self._setup = TunnelSetup(link=self.link, mtu=mtu, addresses=self._config.addresses)
                 self._tell(lines, ())
                 await self._follow(lines)
@@ -196,16 +197,12 @@ class WireGuard:
                 section = wg_config.peer_section(line.peer, line.called_at)
                 await wg_tools.call(self.link, line.peer.public_key, section)
 
-    async def _mtu(self, lines: Iterable[Line]) -> int | None:
-        """Return what fits the ways to all that are called."""
-        fits = [await wg_tools.tunnel_mtu(line.at) for line in lines if line.at]
-        return min((mtu for mtu in fits if mtu), default=None)
-
     def _tell(self, lines: Collection[Line], held: Collection[Line]) -> None:
         """Report what is new."""
         silent = [line for line in lines if line not in held]
+        warning = f"no handshake with {_named(silent)}, which is silent" if held and silent else ""
         if held:
-            detail = f"handshake with {_named(held)}{f'; none with {_named(silent)}' if silent else ''}"
+            detail = f"handshake with {_named(held)}"
         elif any(line.answered for line in silent):
             detail = f"no handshake with {_named(silent)} any more: it has fallen silent"
         else:
@@ -213,6 +210,7 @@ class WireGuard:
         new = Report(
             connected=bool(held),
             detail=detail,
+            warning=warning,
             interface=self.link,
             server=next((line.at for line in (*held, *lines) if line.at), None),
             addresses=tuple(interface.ip for interface in self._config.addresses),
@@ -220,14 +218,20 @@ class WireGuard:
             resolvers=self._config.resolvers,
             search=self._config.search,
         )
-        if held and silent and new != self._told:
-            log.warning("%s: %s", self.name, detail)
+        if warning and new != self._told:
+            log.warning("%s: %s", self.name, warning)
         self._say(new)
 
     def _say(self, report: Report) -> None:
         if report != self._told:
             self._told = report
             self._report(report)
+
+
+def _mtu(lines: Iterable[Line]) -> int | None:
+    """Return what fits the ways to all that are called."""
+    fits = [wg_tools.tunnel_mtu(line.at) for line in lines if line.at]
+    return min((mtu for mtu in fits if mtu), default=None)
 
 
 def _named(lines: Iterable[Line]) -> str:

@@ -11,7 +11,7 @@ from tests.lab.traffic import reaches
 from tests.lab.waiting import until
 from tests.lab.wireguard_server import PORT, preshared_key, private_key, public_key
 from tests.tunnel.product import AnyProduct, Kernel, echoes, first_line
-from tests.tunnel.wireguarded import EVERYTHING, with_config
+from tests.tunnel.wireguarded import EVERYTHING, stand_in, with_config
 
 SILENT = "198.51.100.77"
 """Nobody has this address, and nobody says so."""
@@ -24,12 +24,12 @@ wireguard.CALL_SECONDS = 0.5
 """WireGuard's three minutes in a second and a half, as Python's start-up takes it in (site)."""
 
 
-def hurried(product: AnyProduct) -> Sidecar:
+def hurried(product: AnyProduct, **environment: str) -> Sidecar:
     """Describe a sidecar in which WireGuard's times are short."""
     folder = product.directory / "hurried"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HURRIED)
-    return product.sidecar({"PYTHONPATH": str(folder)})
+    return product.sidecar({"PYTHONPATH": str(folder), **environment})
 
 
 NEVER = {
@@ -109,6 +109,26 @@ def test_a_name_is_looked_up_again_once_its_server_is_silent(
     assert sidecar.status()["restarts"] == 0
 
 
+def test_a_file_without_keepalive_gets_its_handshake_all_the_same(
+    make_wireguard: Callable[..., AnyProduct],
+) -> None:
+    """WireGuard says nothing while there is nothing to send, so it is given a reason."""
+    product = with_config(make_wireguard(), lambda text: f"{text}PersistentKeepalive = off\n")
+    product.start()
+    assert product.unreached(V4) == {}
+
+
+def test_a_peer_is_asked_before_it_is_called_dead(make_wireguard: Callable[..., AnyProduct]) -> None:
+    """Keys too old may mean that there was nothing to send: something is, and health waits for the answer."""
+    product = make_wireguard()
+    record = product.directory / "arguments"
+    path = stand_in(product, "wg", f'echo "$@" >>{record}\nexec /usr/bin/wg "$@"\n')
+    sidecar = hurried(product, PATH=path).start().wait_until_ready()
+    assert " persistent-keepalive 1 " not in record.read_text()
+    until(lambda: " persistent-keepalive 1 " in record.read_text(), 5, "the peer to be asked")
+    assert sidecar.ready()
+
+
 def test_one_of_several_peers_is_enough_and_the_silent_one_is_told(
     make_wireguard: Callable[..., AnyProduct],
 ) -> None:
@@ -116,7 +136,8 @@ def test_one_of_several_peers_is_enough_and_the_silent_one_is_told(
     other = f"[Peer]\nPublicKey = {public_key(private_key('stranger'))}\nAllowedIPs = 10.7.0.0/16\n"
     product = with_config(make_wireguard(), lambda text: f"{text}{other}Endpoint = {SILENT}:{PORT}\n")
     sidecar = product.start()
-    sidecar.wait_for_line(f"handshake with {V4.vpn_endpoint}:{PORT}; none with {SILENT}:{PORT}")
+    sidecar.wait_for_line(f"warning wireguard: no handshake with {SILENT}:{PORT}, which is silent")
+    assert f"[!] client: no handshake with {SILENT}:{PORT}" in sidecar.readiness()[1]
     assert product.unreached(V4) == {}
 
 
