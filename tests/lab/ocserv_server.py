@@ -57,6 +57,7 @@ class OcservServer:
         routes: Sequence[str] = ROUTES,
         address: str = V4.vpn_endpoint,
         ipv6: bool = True,
+        pool: str = V4.tunnel,
         certificate: str = "server",
         more: Sequence[str] = (),
     ) -> None:
@@ -64,7 +65,8 @@ class OcservServer:
 
         `directory` is its own, for its files. `login` is what it asks for, and `user` whom it knows;
         `routes` what it tells the client to send, all where there are none; `address` where the client is
-        told to find it; `ipv6` gives the tunnel an IPv6 address; `certificate` is the name in its
+        told to find it; `ipv6` gives the tunnel an IPv6 address and `pool` is where the
+        IPv4 one comes from; `certificate` is the name in its
         certificate; `more` are lines of its configuration.
         """
         self.host = host
@@ -74,6 +76,7 @@ class OcservServer:
         self.routes = tuple(routes)
         self.address = address
         self.ipv6 = ipv6
+        self.pool = pool
         self.identity = identity(certificate)
         self.more = tuple(more)
         self._process: LoggedProcess | None = None
@@ -143,7 +146,7 @@ class OcservServer:
         key.write_text(self.identity.key)
         key.chmod(0o600)
         subprocess.run(
-            ["ocpasswd", "--passwd", str(self.directory / "passwd"), self.user],
+            ["ocpasswd", "--group", "staff,guests", "--passwd", str(self.directory / "passwd"), self.user],
             input=f"{PASSWORD}\n{PASSWORD}\n",
             capture_output=True,
             text=True,
@@ -175,7 +178,7 @@ class OcservServer:
             "cookie-timeout = 60",
             "device = vpns",
             "predictable-ips = true",
-            f"ipv4-network = {V4.tunnel}",
+            f"ipv4-network = {self.pool}",
             *((f"ipv6-network = {V6.tunnel}", "ipv6-subnet-prefix = 128") if self.ipv6 else ()),
             f"dns = {RESOLVER}",
             f"default-domain = {DOMAIN}",
