@@ -118,6 +118,8 @@ def test_the_stop_logs_out(make: Make) -> None:
     assert sidecar.terminate() == 0
     assert any("openconnect: Send BYE packet" in line for line in sidecar.lines)
     assert not any("cannot tell sidegate" in line for line in sidecar.lines)
+    # Nor has a packet come before the link was up.
+    assert not any("Failed to write" in line for line in sidecar.lines)
 
 
 def test_what_the_server_pushes_is_told(make: Make) -> None:
@@ -134,9 +136,10 @@ def test_what_the_server_pushes_is_told(make: Make) -> None:
     assert to == {V4.vpn_network, V4.tunnel}
 
 
-def test_without_routes_everything_goes_through_the_tunnel(make: Make) -> None:
+@pytest.mark.parametrize("address", [V4.vpn_endpoint, f"https://[{V6.vpn_endpoint}]:443/"])
+def test_without_routes_everything_goes_through_the_tunnel(make: Make, address: str) -> None:
     """A full tunnel takes both families, leaves the default route as it was, and reaches its server."""
-    product = make(routes=())
+    product = make(routes=(), address=address)
     before = product.host.ip_json("route", "show", "default")
     product.start()
     for option, somewhere in (("-4", "203.0.113.1"), ("-6", "2001:db8:ffff::1")):
