@@ -33,14 +33,27 @@ async def addresses_of(host: str, limit_seconds: float = LIMIT_SECONDS) -> tuple
 
 def source_towards(address: IPAddress) -> IPAddress | None:
     """Return the address of ours that the kernel would give to a packet; None where it knows no way."""
-    family = socket.AF_INET6 if address.version == IPV6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as asking:
         try:
             # Nothing is sent: a connected datagram socket has looked up its route (udp(7)).
             asking.connect((str(address), DISCARD_PORT))
         except OSError:
             return None
         return ip_address(asking.getsockname()[0])
+
+
+def is_ours(address: IPAddress) -> bool:
+    """Tell whether an address stands on one of our links."""
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as asking:
+        try:
+            asking.bind((str(address), 0))
+        except OSError:
+            return False
+        return True
+
+
+def _family(address: IPAddress) -> socket.AddressFamily:
+    return socket.AF_INET6 if address.version == IPV6 else socket.AF_INET
 
 
 async def look_up(host: str) -> list[IPAddress]:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from entrypoint.clients import oc_arguments
 from entrypoint.clients.base import AttemptFailed, Launch, Report
-from entrypoint.clients.lookup import addresses_of, source_towards
+from entrypoint.clients.lookup import addresses_of, is_ours, source_towards
 from entrypoint.clients.oc_environment import gateway, translate
 from entrypoint.clients.oc_script import ScriptChannel
 from entrypoint.faults import BadSettings
@@ -27,8 +27,8 @@ the next question."""
 NO_SERVER = "cannot connect: openconnect needs VPN_SERVER; set it to the server's name"
 LOOK_UP_AGAIN_SECONDS = 3.0
 """While a session is broken the resolver may lie behind it, and openconnect waits for our answer."""
-PINNED_SECONDS, PINNED_LOOK_SECONDS = 1.0, 0.005
-"""How long the rule for a new address may take, which mostly stands within ten milliseconds."""
+MADE_SECONDS, MADE_LOOK_SECONDS = 1.0, 0.005
+"""How long what we reported may take to stand in the kernel; mostly some ten milliseconds."""
 
 
 class OpenConnect:
@@ -150,6 +150,9 @@ class OpenConnect:
                 now = replace(now, detail="making the tunnel", server=server, rejected=False)
             case "connect" | "reconnect":
                 now = self._connected(now, told)
+                self._say(now)
+                # What it receives before the link is up, openconnect throws away with an error.
+                await _made(lambda: all(is_ours(address) for address in now.addresses))
             case "attempt-reconnect":
                 now = replace(now, connected=False, detail="reconnecting")
                 self._say(now)
@@ -190,15 +193,20 @@ class OpenConnect:
         self._say(now)
         # A connection keeps the source that it begins with: one that began a moment too early, with the
         # tunnel's address, would stay in the tunnel that it is to mend.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PINNED_SECONDS):
-                while any(source_towards(a) in now.addresses for a in addresses):  # noqa: ASYNC110 - no event tells it
-                    await asyncio.sleep(PINNED_LOOK_SECONDS)
+        await _made(lambda: not any(source_towards(address) in now.addresses for address in addresses))
         return now
 
     def _say(self, report: Report) -> None:
         self._report = report
         self._tell(report)
+
+
+async def _made(stands: Callable[[], bool]) -> None:
+    """Wait until the kernel is as we said, but not for ever: openconnect stands still meanwhile."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(MADE_SECONDS):
+            while not stands():  # noqa: ASYNC110 - no event tells the client of a pass
+                await asyncio.sleep(MADE_LOOK_SECONDS)
 
 
 def _lacking(username: Secret | None, *, answer: Secret | None) -> list[str]:

@@ -7,6 +7,7 @@ from tests.container.conftest import HARDENED, wait_until_ready
 from tests.lab.docker import Container, DockerLab
 from tests.lab.docker_image import IMAGE
 from tests.lab.openvpn_server import OpenVPNServer
+from tests.unit.oc_options import unjudged
 
 
 def shell(lab: DockerLab, script: str) -> str:
@@ -46,6 +47,11 @@ def test_no_service_manager_is_there(lab: DockerLab) -> None:
     """What openconnect's libraries recommend for a whole machine; and apt is content all the same."""
     assert shell(lab, "command -v systemctl udevadm || true; dpkg --audit") == ""
     assert "upgraded, 0 newly installed" in shell(lab, "apt-get --simulate install openconnect")
+
+
+def test_every_option_of_its_openconnect_is_judged(lab: DockerLab) -> None:
+    """A newer openconnect has more of them than the machine's own."""
+    assert unjudged(shell(lab, "openconnect --help || true")) == []
 
 
 def test_no_source_is_compiled_at_the_start(lab: DockerLab) -> None:

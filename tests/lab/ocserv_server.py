@@ -57,6 +57,8 @@ class OcservServer:
         routes: Sequence[str] = ROUTES,
         address: str = V4.vpn_endpoint,
         ipv6: bool = True,
+        pool: str = V4.tunnel,
+        resolver: str = RESOLVER,
         certificate: str = "server",
         more: Sequence[str] = (),
     ) -> None:
@@ -64,8 +66,9 @@ class OcservServer:
 
         `directory` is its own, for its files. `login` is what it asks for, and `user` whom it knows;
         `routes` what it tells the client to send, all where there are none; `address` where the client is
-        told to find it; `ipv6` gives the tunnel an IPv6 address; `certificate` is the name in its
-        certificate; `more` are lines of its configuration.
+        told to find it; `ipv6` gives the tunnel an IPv6 address, and `pool` is where its IPv4 one comes from;
+        `resolver` is what the client shall ask; `certificate` is the name in the server's own; `more` are
+        lines of its configuration.
         """
         self.host = host
         self.directory = directory
@@ -74,6 +77,8 @@ class OcservServer:
         self.routes = tuple(routes)
         self.address = address
         self.ipv6 = ipv6
+        self.pool = pool
+        self.resolver = resolver
         self.identity = identity(certificate)
         self.more = tuple(more)
         self._process: LoggedProcess | None = None
@@ -143,7 +148,7 @@ class OcservServer:
         key.write_text(self.identity.key)
         key.chmod(0o600)
         subprocess.run(
-            ["ocpasswd", "--passwd", str(self.directory / "passwd"), self.user],
+            ["ocpasswd", "--group", "staff,guests", "--passwd", str(self.directory / "passwd"), self.user],
             input=f"{PASSWORD}\n{PASSWORD}\n",
             capture_output=True,
             text=True,
@@ -175,9 +180,9 @@ class OcservServer:
             "cookie-timeout = 60",
             "device = vpns",
             "predictable-ips = true",
-            f"ipv4-network = {V4.tunnel}",
+            f"ipv4-network = {self.pool}",
             *((f"ipv6-network = {V6.tunnel}", "ipv6-subnet-prefix = 128") if self.ipv6 else ()),
-            f"dns = {RESOLVER}",
+            f"dns = {self.resolver}",
             f"default-domain = {DOMAIN}",
             *(f"route = {route}" for route in self.routes),
             *self.more,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.lab.addresses import V4, V6
 from tests.lab.dns_server import DnsServer
+from tests.lab.ocserv_server import OcservServer
 from tests.lab.openvpn_server import PUSH_VPN, PUSH_VPN_V6, OpenVPNServer
 from tests.lab.sidecar import Sidecar
 from tests.lab.topology import Lab
@@ -241,6 +242,20 @@ def test_the_resolver_of_a_wireguard_file_is_asked(lab: Lab, tmp_path: Path) -> 
     assert set(made.before.asked) == {"intranet", "intranet.home.lan", "neighbour"}
     assert sidecar.terminate() == 0
     assert made.file.read_text() == made.original
+
+
+def test_the_resolver_that_openconnect_is_told_is_asked(lab: Lab, tmp_path: Path) -> None:
+    """With its domain; and its own server, by the resolver from before, where that name is in this domain."""
+    vpn = OcservServer(lab.vpn_server, tmp_path / "server", address=ENDPOINT, resolver=V4.server_b)
+    made = names(lab, tmp_path, vpn=vpn)
+    sidecar = made.up()
+    assert sidecar.look_up("intranet") == INTRANET
+    assert sidecar.look_up("neighbour") == NEIGHBOUR
+    asked, told = len(made.before.asked), len(sidecar.lines)
+    kill(sidecar.status()["client"]["pid"])
+    sidecar.wait_for_line(f"{ASKED}{V4.server_b}", after=told)
+    assert ENDPOINT in made.before.asked[asked:]
+    assert ENDPOINT not in made.vpn.asked
 
 
 def test_a_tunnel_that_brings_no_resolver_is_told(lab: Lab, tmp_path: Path) -> None:
