@@ -136,7 +136,10 @@ def _client(facts: Facts, now: float) -> tuple[bool, str]:
 def _tunnel(facts: Facts, _: float) -> tuple[bool, str]:
     tunnel = facts.tunnel
     if tunnel is None:
-        return False, "saw no tunnel link with an address; the client's lines in the log say what it does"
+        where = "the client's lines in the log say what it does"
+        if facts.client.name == "none":
+            where = "whoever makes it has yet to bring it up"
+        return False, f"saw no tunnel link with an address; {where}"
     if not tunnel.up:
         return False, f"saw {tunnel.interface} down; the client has to bring it up"
     if not tunnel.addresses:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.container.conftest import wait_until_ready
 from tests.container.stack import GREETING, Stack, recipe
 from tests.lab.addresses import V4
 from tests.lab.docker import TUNNEL, DockerLab, fetch
@@ -86,6 +87,10 @@ def test_a_vendors_program(lab: DockerLab, stack: Stack, server: OpenVPNServer, 
     stack.up()
     assert answers_both_ways(lab, stack)
     vpn = stack.container("vpn")
+    vpn.execute("sh", "-c", "kill -9 $(cat /run/vendor-vpn.pid)")
+    vpn.wait_for_line("command: has lost the last of its processes; next attempt now")
+    wait_until_ready(vpn)
+    assert answers_both_ways(lab, stack)
     assert vpn.stop(10) < 5
     assert vpn.state["ExitCode"] == 0
     assert "stopped: no rule, route or process of ours is left" in vpn.lines[-1]

@@ -21,7 +21,8 @@ from tests.lab.processes import lives
 
 TUNNEL = f"ip link delete tun0 2>/dev/null; {tunnel_lines('tun0', '10.99.0.2/24')}"
 # It forks twice, leads a session of its own and keeps neither environment nor output.
-DAEMON = """( setsid sh -c '( exec env -i sh -c "echo \\$\\$ > daemon; exec sleep 300" >/dev/null 2>&1 & )' &)
+DAEMON = """rm -f daemon
+( setsid sh -c '( exec env -i sh -c "echo \\$\\$ > daemon; exec sleep 300" >/dev/null 2>&1 & )' &)
 while ! test -s daemon; do :; done"""
 
 
@@ -35,7 +36,7 @@ async def started(directory: Path, script: str, *stop: str) -> AsyncIterator[Sup
 
 
 def daemon(directory: Path) -> int:
-    """Return the daemon's number."""
+    """Return the daemon's number, which stands there before its tunnel does."""
     return int((directory / "daemon").read_text())
 
 
@@ -58,17 +59,15 @@ def test_a_daemon_stands_for_its_client(container: Container, tmp_path: Path) ->
     """The command has ended, its daemon runs: up. The daemon is killed: a new one within a second."""
 
     async def play() -> None:
-        async with started(tmp_path, f"{TUNNEL}; {DAEMON}") as supervisor:
+        async with started(tmp_path, f"{DAEMON}; {TUNNEL}") as supervisor:
             await comes(lambda: supervisor.state is State.UP)
             first = daemon(tmp_path)
             await comes(lambda: supervisor.tree and supervisor.tree.pid == first)
-            (tmp_path / "daemon").unlink()
             began = asyncio.get_running_loop().time()
             os.kill(first, signal.SIGKILL)
             await comes(lambda: not supervisor.alive or supervisor.restarts)
             assert asyncio.get_running_loop().time() - began < 1
             await comes_up_again(supervisor)
-            await comes((tmp_path / "daemon").exists)
             assert daemon(tmp_path) != first
         assert not lives(daemon(tmp_path))
 
@@ -79,7 +78,7 @@ def test_a_daemon_without_its_tunnel_is_replaced(container: Container, tmp_path:
     """It lives and knows of nothing: it is ended, and the command is run again."""
 
     async def play() -> None:
-        async with started(tmp_path, f"rm -f daemon; {TUNNEL}; {DAEMON}") as supervisor:
+        async with started(tmp_path, f"{DAEMON}; {TUNNEL}") as supervisor:
             await comes(lambda: supervisor.state is State.UP)
             first = daemon(tmp_path)
             await run("ip", "link", "delete", "tun0")
@@ -138,7 +137,7 @@ def test_the_stop_command_comes_first(
 
     async def play() -> None:
         stop = f"cd {tmp_path}; test -d /proc/$(cat daemon) && echo $$ > asked; {script}"
-        async with started(tmp_path, f"{TUNNEL}; {DAEMON}", "sh", "-c", stop) as supervisor:
+        async with started(tmp_path, f"{DAEMON}; {TUNNEL}", "sh", "-c", stop) as supervisor:
             await comes(lambda: supervisor.state is State.UP)
             began = asyncio.get_running_loop().time()
         # `docker stop` grants 10 s.

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from tests.lab import others
-from tests.lab.addresses import V4, V6, Family
+from tests.lab.addresses import SERVICE_PORT, V4, V6, Family
 from tests.lab.others import Other, WgQuick
 from tests.lab.topology import Lab
-from tests.lab.traffic import MillisecondEcho
-from tests.tunnel.product import PROTOCOL, PUSH, TABLE, AnyProduct, Kernel, untouched
+from tests.lab.traffic import MillisecondEcho, reaches
+from tests.tunnel.product import PROTOCOL, PUSH, TABLE, AnyProduct, Kernel, kill, programs, untouched
 
 OTHERS: dict[str, dict[str, Any]] = {
     "openvpn": others.PLAIN,
@@ -85,3 +85,19 @@ def test_a_tunnel_that_comes_and_goes(lab: Lab, beside: Beside) -> None:
     assert beside.theirs() == empty
     assert sidecar.status()["restarts"] == 0
     assert sidecar.terminate() == 0
+
+
+def test_what_a_killed_one_took_is_not_ours_to_put_back(lab: Lab, tmp_path: Path) -> None:
+    """Another's client dies and leaves no default route: replies are kept, the main table as it left it."""
+    described = {"push": PUSH, "ipv6": True, **OTHERS["openvpn-full"]}
+    beside = Beside(lab, tmp_path, Other(lab.vpn_server, tmp_path / "server", lab.sidecar, **described))
+    beside.vpn.bring_up()
+    sidecar = beside.start()
+    (pid,) = programs(lab.sidecar, "openvpn")
+    kill(pid)
+    sidecar.wait_until_unready()
+    left = beside.theirs()
+    assert lab.sidecar.ip_json("-4", "route", "show", "default") == []
+    assert reaches(lab.laptop, V4.server_a, SERVICE_PORT) is None
+    assert sidecar.terminate() == 0
+    assert beside.theirs() == left

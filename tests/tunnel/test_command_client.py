@@ -68,6 +68,7 @@ def test_a_killed_program_is_told_within_a_second(vendor: AnyProduct) -> None:
     assert took < TOLD_WITHIN
 
 
+@pytest.mark.parametrize("vendor", [DaemonVendorServer], ids=["daemon"], indirect=True)
 def test_a_program_that_ignores_sigterm_is_killed_in_the_end(lab: Lab, vendor: AnyProduct) -> None:
     """Stopped by SIGSTOP it hears nothing, its stop command reaches nobody: it is gone all the same."""
     before = Kernel.of(lab.sidecar)

@@ -120,6 +120,10 @@ def test_a_healthy_sidecar_is_ready_and_says_what_holds() -> None:
             "tunnel: saw no tunnel link with an address; the client's lines in the log say what it does",
         ),
         (
+            facts(client=client(name="none"), tunnel=None),
+            "tunnel: saw no tunnel link with an address; whoever makes it has yet to bring it up",
+        ),
+        (
             facts(tunnel=replace(TUNNEL, up=False)),
             "tunnel: saw tun0 down; the client has to bring it up",
         ),
