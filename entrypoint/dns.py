@@ -112,17 +112,17 @@ class Dns:
             present = _read()
         except FileNotFoundError:
             return  # where VPN_DNS is not keep, `check` has found it
-        self._before = self._as_it_was(present)
+        self._before = before = self._as_it_was(present)
+        if self._mends:
+            with contextlib.suppress(OSError):
+                self._noted.write_bytes(_encoded(before))
         if self._choice == KEEP:
             await self.after_client()
-        # Others write it as well, such as the engine when it connects a network.
-        self._before = self._before if self._mends else None
-        if self._before is not None:
-            with contextlib.suppress(OSError):
-                self._noted.write_bytes(_encoded(self._before))
-        if self._choice == KEEP:
+            # Others write it as well, such as the engine when it connects a network.
+            self._before = before if self._mends else None
             return
-        await self._dnsmasq.start()
+        networks = self._look().networks
+        await self._dnsmasq.start(resolv_conf.servers(resolv_conf.parse(before), networks, Upstream()))
         await self.settle()
         if self._unwritable:
             raise BadSettings(f"cannot use VPN_DNS: {self._unwritable}; make room there")

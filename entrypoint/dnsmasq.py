@@ -41,9 +41,14 @@ class Dnsmasq:
         self._tree: Tree | None = None
         self._started, self._reloaded = asyncio.Event(), asyncio.Event()
 
-    async def start(self) -> None:
-        """Start it, without anybody to ask; raises BadSettings where it will not run, and OSError."""
-        self._note("")
+    async def start(self, servers: str) -> None:
+        """Start it with these to ask, see `ask`; raises BadSettings where it will not run."""
+        try:
+            self._note(servers)
+        except OSError as error:
+            raise BadSettings(
+                f"cannot use VPN_DNS: cannot write {self._file}: saw {error.strerror}; make room there"
+            ) from None
         await self._start()
         if self.problem:
             raise BadSettings(f"cannot use VPN_DNS: {self.problem}")
