@@ -82,7 +82,7 @@ def test_a_dead_tunnel_is_told_and_its_client_restarted(
         fault(slow, sidecar)
         until(lambda: not sidecar.ready(), DEAD_WITHIN, "health to tell")
         # A client that does nothing does not hear SIGTERM either.
-        sidecar.wait_for_line(f"openvpn: its tunnel is dead: {TARGET} did not .* next attempt now$", 8)
+        sidecar.wait_for_line(f"openvpn: its tunnel is dead: {TARGET} did not .* next attempt now$", 12)
         slow.server.resume()
         sidecar.wait_until_ready(20)
     assert sidecar.status()["restarts"] == 1
