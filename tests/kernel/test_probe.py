@@ -131,3 +131,19 @@ def test_what_cannot_be_asked_is_a_failure_with_its_reason(
         probe.end()
 
     inside(container, work)
+
+
+def test_a_fault_of_ours_does_not_leave_health_as_it_was(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the probe knew before it fell over is no truth any more."""
+    probe = probing(container, Target(ip_address(ANSWERS), 80), 0.05)
+
+    async def work() -> None:
+        probe.begin()
+        await comes(lambda: probe.alive)
+        monkeypatch.setattr(module, "_check_way", None)
+        await comes(lambda: not probe.alive)
+        assert "a fault of sidegate ended the probe: TypeError" in str(probe.problem)
+
+    inside(container, work)

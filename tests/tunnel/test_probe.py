@@ -51,11 +51,6 @@ def silence_server(product: Product, _: Sidecar) -> None:
     product.server.pause()
 
 
-def silence_client(_: Product, sidecar: Sidecar) -> None:
-    """Leave the client's process there, and have it do nothing."""
-    os.kill(sidecar.status()["client"]["pid"], signal.SIGSTOP)
-
-
 def delete_routes(product: Product, _: Sidecar) -> None:
     """Take the pushed route away."""
     product.host.ip(f"route del {V4.vpn_network} dev {TUNNEL}")
@@ -79,7 +74,7 @@ def test_a_tunnel_is_ready_once_the_target_answered(slow: Product) -> None:
     assert f"sidegate_probe_round_trip_seconds {seconds}" in sidecar.get("/metrics")[1]
 
 
-@pytest.mark.parametrize("fault", [silence_server, silence_client, delete_routes])
+@pytest.mark.parametrize("fault", [silence_server, delete_routes])
 def test_a_dead_tunnel_is_told_and_its_client_restarted(
     slow: Product, service: LoggedProcess, fault: Callable[[Product, Sidecar], None]
 ) -> None:
@@ -89,12 +84,21 @@ def test_a_dead_tunnel_is_told_and_its_client_restarted(
     with echoes(slow.lab):
         fault(slow, sidecar)
         until(lambda: not sidecar.ready(), DEAD_WITHIN, "health to tell")
-        # A client that does nothing does not hear SIGTERM either.
-        sidecar.wait_for_line(f"openvpn: its tunnel is dead: {TARGET} did not .* next attempt now$", 12)
+        sidecar.wait_for_line(f"openvpn: its tunnel is dead: {TARGET} did not .* next attempt now$", 8)
         slow.server.resume()
         sidecar.wait_until_ready(20)
     assert sidecar.status()["restarts"] == 1
     assert slow.unreached() == {}
+
+
+def test_a_client_that_hangs_is_told(slow: Product) -> None:
+    """Its process is there and does nothing: only who asks through its tunnel can know."""
+    serve(slow.lab.server_b)
+    sidecar = slow.start(**OFTEN)
+    os.kill(sidecar.status()["client"]["pid"], signal.SIGSTOP)
+    sidecar.wait_for_line(f"the tunnel is gone.*its tunnel is dead: {TARGET}", DEAD_WITHIN)
+    assert sidecar.status()["state"] == "reconnecting"
+    assert not sidecar.ready()
 
 
 def test_restarts_slow_down_and_end_when_the_target_answers(slow: Product) -> None:

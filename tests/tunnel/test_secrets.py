@@ -37,8 +37,7 @@ def given(product: Product, password: str, *, as_file: bool) -> tuple[dict[str, 
     return {**login, "VPN_PASSWORD_FILE": str(file)}, {*known, file}
 
 
-@pytest.mark.parametrize("as_file", [False, True], ids=["value", "file"])
-@pytest.mark.parametrize("password", [PASSWORD, STOLEN], ids=["right", "wrong"])
+@pytest.mark.parametrize(("password", "as_file"), [(PASSWORD, True), (STOLEN, False)], ids=["right", "wrong"])
 def test_no_secret_of_openvpn_is_anywhere(guarded: Product, password: str, *, as_file: bool) -> None:
     """Neither password nor private key: up, or refused again and again, and after the end."""
     environment, known = given(guarded, password, as_file=as_file)
