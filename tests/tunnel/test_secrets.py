@@ -55,6 +55,17 @@ def test_no_secret_of_openvpn_is_anywhere(guarded: Product, password: str, *, as
     assert any("MANAGEMENT: CMD" in line for line in sidecar.lines)
 
 
+def test_a_token_that_the_server_gives_for_the_password_is_nowhere(
+    make_product: Callable[..., Product],
+) -> None:
+    """It is as good as the password for a while, and comes among the pushed options."""
+    product = make_product(login=(USER, PASSWORD), lines=("auth-gen-token 600",))
+    environment, known = given(product, PASSWORD, as_file=False)
+    sidecar = product.sidecar(environment).start().wait_until_ready()
+    assert "auth-token" in sidecar.wait_for_line("PUSH: Received control message")
+    assert seen(sidecar, ["SESS_ID_"], folders=[product.directory / "container"], known=known) == []
+
+
 def test_a_secret_that_is_put_there_is_found(product: Product) -> None:
     """The control: an argument, an environment, a file and its name, base64, the log, what health tells."""
     planted = {
