@@ -19,6 +19,7 @@ from tests.lab.sidecar import Sidecar
 from tests.lab.topology import Lab
 from tests.lab.traffic import Capture, serve
 from tests.lab.waiting import until
+from tests.lab.wireguard_server import WireGuardServer
 from tests.tunnel.product import PUSH, TABLE, TUNNEL, AnyProduct, Product, echoes, first_line
 
 SLOW = {"keepalive": (60, 600)}
@@ -113,6 +114,18 @@ def test_restarts_slow_down_and_end_when_the_target_answers(slow: Product) -> No
     until(lambda: sidecar.status()["probe"]["asks_total"] >= asks + 3, 10, "three more answers")
     status = sidecar.status()
     assert (status["ready"], status["restarts"], status["probe"]["failures"]) == (True, 2, 0)
+
+
+def test_wireguard_is_restarted_as_well(lab: Lab, tmp_path: Path) -> None:
+    """Its link is made anew, and not one LAN echo is lost."""
+    product = AnyProduct(lab, tmp_path, WireGuardServer(lab.vpn_server, tmp_path / "server"))
+    sidecar = product.sidecar(OFTEN).start()
+    with echoes(lab):
+        sidecar.wait_for_line("wireguard: its tunnel is dead.*; next attempt now", 15)
+        serve(lab.server_b)
+        sidecar.wait_until_ready()
+        assert product.unreached() == {}
+    assert sidecar.status()["restarts"] >= 1
 
 
 @pytest.mark.parametrize("target", [V4.server_b, V6.server_b, f"[{V6.server_b}]:{SERVICE_PORT}"])
