@@ -99,7 +99,9 @@ class Hooks:
     async def ended(self) -> None:
         """Wait until nothing is due any more."""
         if self._working:
-            await self._working
+            await asyncio.wait([self._working])
+            if error := self._working.exception():
+                log.error("while running hooks: %r", error)
 
     def _go_on(self) -> None:
         if self._working is None or self._working.done():

@@ -75,6 +75,7 @@ class Probe:
         self.answered, self.failures, self.problem = False, 0, None
         self.first.clear()
         self._asking = asyncio.create_task(self._ask_again_and_again())
+        self._asking.add_done_callback(self._ended)
 
     def end(self) -> None:
         """Ask no more: the tunnel is gone."""
@@ -83,6 +84,13 @@ class Probe:
             self._asking = None
         self.answered = False
         self.first.set()
+
+    def _ended(self, asking: asyncio.Task[None]) -> None:
+        """Tell of a fault of ours, which is not to leave health with what was known before."""
+        if not asking.cancelled() and (error := asking.exception()):
+            self.answered, self.problem = False, f"a fault of sidegate ended the probe: {error!r}"
+            self.first.set()
+            log.error("%s", self.problem)
 
     async def _ask_again_and_again(self) -> None:
         loop = asyncio.get_running_loop()

@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Callable
-from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
@@ -17,14 +16,13 @@ from entrypoint.clients.base import AttemptFailed, Launch
 from entrypoint.faults import BadSettings
 from entrypoint.hooks import Hooks, TunnelEvent
 from entrypoint.lifecycle import State
-from entrypoint.network import Link
 from entrypoint.probe import Probe
 from entrypoint.resolv_conf import LISTEN
 from entrypoint.settings import TABLE, load
 from tests.kernel.conftest import LIMIT_SECONDS, Container
+from tests.kernel.probing import probing
 from tests.kernel.scripted import comes, inside, supervised, tunnel_lines
 from tests.lab.sidecar import Sidecar
-from tests.lab.traffic import serve
 from tests.lab.waiting import until
 from tests.unit.samples import SAMPLES
 
@@ -276,16 +274,11 @@ def health_listen(container: Container, tmp_path: Path, sample: str) -> None:
     assert sidecar.terminate() == 0
 
 
-def probed(container: Container, **environ: str) -> Probe:
-    """Ask twice through a link that stands for the tunnel, and return what that found."""
-    container.connect("vpn0", "10.99.0.2/24")
-    container.host.ip("route add 10.50.0.0/24 via 10.99.0.1 dev vpn0")
-    container.router.ip("address add 10.99.0.1/24 dev to-vpn0", "address add 10.50.0.10/32 dev lo")
-    serve(container.router)
+def asked_twice(container: Container, **environ: str) -> Probe:
+    """Ask twice through what stands for a tunnel, and return what that found."""
     settings, _ = load(environ)
     assert settings.health_target is not None
-    tunnel = Link(1, "vpn0", "tun", up=True), (ip_interface("10.99.0.2/24"),)
-    probe = Probe(settings.health_target, settings.health_interval, lambda: tunnel)
+    probe = probing(container, settings.health_target, settings.health_interval)
 
     async def work() -> None:
         probe.begin()
@@ -298,7 +291,7 @@ def probed(container: Container, **environ: str) -> Probe:
 
 def health_target(container: Container, _: Path, sample: str) -> None:
     """Get an answer from there."""
-    probe = probed(container, HEALTH_TARGET=sample, HEALTH_INTERVAL="1s")
+    probe = asked_twice(container, HEALTH_TARGET=sample, HEALTH_INTERVAL="1s")
     assert (probe.failed, probe.problem) == (0, None)
     assert probe.round_trip is not None
 
@@ -306,7 +299,7 @@ def health_target(container: Container, _: Path, sample: str) -> None:
 def health_interval(container: Container, _: Path, sample: str) -> None:
     """Ask as often as that: the second time within a second or two."""
     began = time.monotonic()
-    probed(container, HEALTH_TARGET="10.50.0.10:80", HEALTH_INTERVAL=sample)
+    asked_twice(container, HEALTH_TARGET="10.50.0.10:80", HEALTH_INTERVAL=sample)
     assert 1 <= time.monotonic() - began < 3
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.lab.addresses import V4, V6
 from tests.lab.waiting import until
-from tests.tunnel.product import TUNNEL, Kernel, Product
+from tests.tunnel.product import PUSH, TUNNEL, Kernel, Product
 
 USER, PASSWORD = "ada", "correct horse 7f3a"
 STOP_WITHIN = 9.0
@@ -42,7 +42,8 @@ def order(product: Product) -> list[str]:
 
 def test_hooks_are_told_of_the_tunnel_and_of_no_secret(make_product: Callable[..., Product]) -> None:
     """All that the README lists and the little that every child gets; output is in the log."""
-    product = make_product(login=(USER, PASSWORD))
+    dns = ("dhcp-option DNS 10.50.0.53", "dhcp-option DNS 10.50.0.54", "dhcp-option DOMAIN lab.example")
+    product = make_product(login=(USER, PASSWORD), push=(*PUSH, *dns))
     up, down = script(product, "up", "echo hello from the hook"), script(product, "down")
     sidecar = product.start(ON_UP=f"{up} now", ON_DOWN=down, VPN_USERNAME=USER, VPN_PASSWORD=PASSWORD)
     facts = {
@@ -52,8 +53,8 @@ def test_hooks_are_told_of_the_tunnel_and_of_no_secret(make_product: Callable[..
         "SIDEGATE_ADDRESSES": f"{product.tunnel_address(V4)}/24 {product.tunnel_address(V6)}/64",
         "SIDEGATE_SERVER": V4.vpn_endpoint,
         "SIDEGATE_GATEWAYS": f"eth0={V4.docker_gateway} eth0={V6.docker_gateway}",
-        "SIDEGATE_RESOLVERS": "",
-        "SIDEGATE_SEARCH": "",
+        "SIDEGATE_RESOLVERS": "10.50.0.53 10.50.0.54",
+        "SIDEGATE_SEARCH": "lab.example",
     }
     assert told(up) == {"PATH": os.environ["PATH"], **facts}
     sidecar.wait_for_line(r"info    ON_UP: hello from the hook$")

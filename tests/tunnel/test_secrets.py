@@ -37,8 +37,7 @@ def given(product: Product, password: str, *, as_file: bool) -> tuple[dict[str, 
     return {**login, "VPN_PASSWORD_FILE": str(file)}, {*known, file}
 
 
-@pytest.mark.parametrize("as_file", [False, True], ids=["value", "file"])
-@pytest.mark.parametrize("password", [PASSWORD, STOLEN], ids=["right", "wrong"])
+@pytest.mark.parametrize(("password", "as_file"), [(PASSWORD, True), (STOLEN, False)], ids=["right", "wrong"])
 def test_no_secret_of_openvpn_is_anywhere(guarded: Product, password: str, *, as_file: bool) -> None:
     """Neither password nor private key: up, or refused again and again, and after the end."""
     environment, known = given(guarded, password, as_file=as_file)
@@ -54,6 +53,17 @@ def test_no_secret_of_openvpn_is_anywhere(guarded: Product, password: str, *, as
     assert left(sidecar, [password, KEY], folders=[guarded.directory], known=known) == []
     # The control: at this verbosity openvpn tells the commands that it is given.
     assert any("MANAGEMENT: CMD" in line for line in sidecar.lines)
+
+
+def test_a_token_that_the_server_gives_for_the_password_is_nowhere(
+    make_product: Callable[..., Product],
+) -> None:
+    """It is as good as the password for a while, and comes among the pushed options."""
+    product = make_product(login=(USER, PASSWORD), lines=("auth-gen-token 600",))
+    environment, known = given(product, PASSWORD, as_file=False)
+    sidecar = product.sidecar(environment).start().wait_until_ready()
+    assert "auth-token" in sidecar.wait_for_line("PUSH: Received control message")
+    assert seen(sidecar, ["SESS_ID_"], folders=[product.directory / "container"], known=known) == []
 
 
 def test_a_secret_that_is_put_there_is_found(product: Product) -> None:

@@ -1,6 +1,8 @@
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from entrypoint import log
 from entrypoint.settings import load
 
+ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 
 
@@ -171,3 +174,31 @@ def test_setting_up_again_does_not_double_the_lines(capfd: pytest.CaptureFixture
     log.set_up(replace(loaded, log_level="warning"))
     logging.getLogger("entrypoint").warning("once")
     assert len(lines(capfd)) == 1
+
+
+@pytest.mark.parametrize(("error", "code"), [("BadSettings", 78), ("RuntimeError", 70)])
+def test_what_ends_the_program_shows_no_secret(error: str, code: int) -> None:
+    """Neither a fault's text nor a traceback, which go to standard error past the log."""
+    program = f"""
+import sys
+sys.argv = ["sidegate", "run"]
+import entrypoint.__main__ as program
+from entrypoint.faults import BadSettings
+
+async def run(settings, warnings):
+    raise {error}("cannot go on with " + settings.vpn_password.reveal())
+
+program.run = run
+sys.exit(program.main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"VPN_PASSWORD": PASSWORD},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert f"cannot go on with {log.REDACTED}" in done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
