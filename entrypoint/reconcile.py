@@ -15,6 +15,7 @@ from entrypoint.policy import Before, Brought, Change
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
+from entrypoint.tunnel_side import tunnel_tables, with_tunnel_side
 from entrypoint.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -72,14 +73,18 @@ class Reconciler:
         """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
         snapshot = await self._rtnl.snapshot()
         networks = container_networks(snapshot, self._named, self._gateways)
-        tables = policy.assign_tables(networks, self.view.tables, self._settings.route_table)
+        held, first = self.view.tables, self._settings.route_table
+        priority = self._settings.rule_priority
+        tables = policy.assign_tables(networks, held, first)
+        tables |= tunnel_tables(snapshot, held, first)
         want = policy.wanted(
             networks,
             tables,
-            self._settings.rule_priority,
+            priority,
             (*(self._settings.lan_networks or ()), *self._brought.beside),
             snapshot.named_addresses(),
         )
+        want = with_tunnel_side(want, snapshot, tables, priority)
         want = policy.in_front(policy.with_tunnel(want, self._brought.setup, snapshot), snapshot.places)
         return policy.changes(want, snapshot), View(snapshot, networks, tables)
 
