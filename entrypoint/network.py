@@ -39,7 +39,7 @@ class Link:
     mtu: int = 0
     """IFLA_MTU, in bytes; 0 where nobody asked."""
     point_to_point: bool = False
-    """IFF_POINTOPOINT: all that leaves reaches the one other end, whatever its next hop. A tap link is none."""
+    """IFF_POINTOPOINT: all that leaves reaches the one other end, whatever the next hop; not so for tap."""
 
     @property
     def is_tunnel(self) -> bool:

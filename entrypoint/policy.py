@@ -159,12 +159,7 @@ def wanted(
         rules[Rule(ANYWHERE[version], table, priority, mark=MARK)] = None
     for network_beside in beside:
         if network_beside.version in out:
-            table = out[network_beside.version]
-            # In IPv6 what has no source yet is what no rule by source took: those stand before.
-            if network_beside.version == IPV6:
-                rules[Rule(ANYWHERE[IPV6], table, priority + 1, network_beside)] = None
-            else:
-                rules[Rule(NO_SOURCE, table, priority, network_beside)] = None
+            rules[_beside(network_beside, out[network_beside.version], priority)] = None
     return Wanted(routes=(*connected, *defaults.values()), rules=tuple(rules))
 
 
@@ -185,6 +180,14 @@ def with_tunnel(want: Wanted, setup: TunnelSetup | None, snapshot: Snapshot) -> 
             *(Route(network, setup.link, MAIN_TABLE) for network in taken if network not in connected),
         ),
     )
+
+
+def _beside(network: IPNetwork, table: int, priority: int) -> Rule:
+    """Return the rule for what has no source yet, and goes to a network by the gateway."""
+    if network.version == IPV6:
+        # In IPv6 that is what no rule by source took: those stand before.
+        return Rule(ANYWHERE[IPV6], table, priority + 1, network)
+    return Rule(NO_SOURCE, table, priority, network)
 
 
 def in_front(want: Wanted, places: Collection[tuple[int, int]]) -> Wanted:

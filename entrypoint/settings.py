@@ -157,9 +157,7 @@ class Settings:
         parse.number(1, parse.RULE_PRIORITY_LAST),
         "our rules' priority, and the one after it; less where a rule that names none came before",
     )
-    route_table: int = _setting(
-        "7100", parse.first_table, "our first routing table; one per interface"
-    )
+    route_table: int = _setting("7100", parse.first_table, "our first routing table; one per interface")
     health_listen: tuple[str, int] | None = _setting(
         "127.0.0.1:9797", parse.listen, "where the health endpoint listens, or `off`", unit="address:port"
     )

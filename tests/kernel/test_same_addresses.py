@@ -5,18 +5,13 @@ import pytest
 from tests.kernel.conftest import LIMIT_SECONDS, Container
 from tests.kernel.held import ours, routes, way
 from tests.kernel.test_standing import DOCKER
+from tests.lab.addresses import V4, V6, Family
 from tests.lab.waiting import until
 
 PRIVATE = ("10.0.0.0/8", "fd00::/16")
 LAN = {"LAN_NETWORKS": "10.20.0.0/24 fd00:20::/64"}
-SIDES = pytest.mark.parametrize(
-    ("tunnel", "lan", "lan_way", "neighbour"),
-    [
-        ("10.99.0.2", "10.20.0.5", "dev eth0 via 172.30.0.1", "172.30.0.77"),
-        ("fd00:99::2", "fd00:20::5", "dev eth0 via fd00:30::1", "fd00:30::77"),
-    ],
-    ids=["IPv4", "IPv6"],
-)
+TUNNEL_ADDRESS = {V4: "10.99.0.2", V6: "fd00:99::2"}
+FAMILIES = pytest.mark.parametrize("family", [V4, V6], ids=["IPv4", "IPv6"])
 TUNNEL = {
     "90: from 10.99.0.2 iif lo lookup 7163 proto 83",
     "default dev tun0 scope link table 7163 proto 83",
@@ -25,30 +20,27 @@ TUNNEL = {
 }
 
 
-@SIDES
-def test_replies_follow_the_address_they_were_asked_at(
-    container: Container, tunnel: str, lan: str, lan_way: str, neighbour: str
-) -> None:
+@FAMILIES
+def test_replies_follow_the_address_they_were_asked_at(container: Container, family: Family) -> None:
     """LAN_NETWORKS is for connections opened from inside; a peer of the VPN may share the LAN's range."""
     container.keep(LAN).watching()
     container.tunnel(*PRIVATE)
-    until(lambda: TUNNEL <= ours(container.host), LIMIT_SECONDS, "the tunnel's own side")
-    assert way(container.host, lan) == lan_way
-    assert way(container.host, lan, "from", tunnel) == "dev tun0"
-    assert way(container.host, lan, "from", lan_way.split()[-1][:-1] + "2") == lan_way
+    until(lambda: ours(container.host) >= TUNNEL, LIMIT_SECONDS, "the tunnel's own side")
+    tunnel, gateway = TUNNEL_ADDRESS[family], f"dev eth0 via {family.docker_gateway}"
+    assert way(container.host, family.laptop) == gateway
+    assert way(container.host, family.laptop, "from", family.sidecar) == gateway
+    assert way(container.host, family.laptop, "from", tunnel) == "dev tun0"
     # The same for who has an address of the container's own network.
-    assert way(container.host, neighbour) == "dev eth0"
-    assert way(container.host, neighbour, "from", tunnel) == "dev tun0"
+    assert way(container.host, family.neighbour) == "dev eth0"
+    assert way(container.host, family.neighbour, "from", tunnel) == "dev tun0"
 
 
-@SIDES
-def test_without_us_the_network_takes_the_tunnels_replies(
-    container: Container, tunnel: str, lan: str, lan_way: str, neighbour: str
-) -> None:
-    """Control: to the main table only the destination counts."""
+@FAMILIES
+def test_without_us_the_destination_alone_counts(container: Container, family: Family) -> None:
+    """Control: the tunnel takes the LAN's replies, and the container's network takes the tunnel's."""
     container.tunnel(*PRIVATE)
-    assert way(container.host, neighbour, "from", tunnel) == "dev eth0"
-    assert way(container.host, lan, "from", lan_way.split()[-1][:-1] + "2") == "dev tun0"
+    assert way(container.host, family.laptop, "from", family.sidecar) == "dev tun0"
+    assert way(container.host, family.neighbour, "from", TUNNEL_ADDRESS[family]) == "dev eth0"
 
 
 def test_the_tunnels_side_comes_and_goes_with_the_tunnel(container: Container) -> None:
@@ -65,7 +57,7 @@ def test_a_killed_runs_tunnel_is_no_default_of_the_main_table(container: Contain
     container.host.ip("address del fd00:30::2/64 dev eth0")
     container.tunnel()
     container.keep().watching().process.kill()
-    assert TUNNEL <= ours(container.host)
+    assert ours(container.host) >= TUNNEL
     container.keep().watching().process.terminate()
     assert not [line for line in routes(container.host) if "default dev tun0" in line]
 
