@@ -164,6 +164,8 @@ def _with_gateway(
             or _best([route for route in within if _is_near(route.gateway, network.link, snapshot)])
             or {kept}
         )
+        # Two routers may both announce themselves.
+        hops = {kept} if kept in hops else hops
     else:
         # A killed run's table still knows the gateway that its client may have taken from the main table.
         ours = [route for route in routes if route.is_default and route.protocol == PROTOCOL]
