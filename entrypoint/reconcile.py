@@ -8,13 +8,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from entrypoint import policy
-from entrypoint.detect import ContainerNetwork, NextHop, container_networks, why_none
+from entrypoint.detect import ContainerNetwork, container_networks, why_none
 from entrypoint.faults import BadSettings
-from entrypoint.network import PROTOCOL, IPAddress, IPNetwork, Snapshot
+from entrypoint.network import PROTOCOL, IPAddress, Snapshot
 from entrypoint.policy import Before, Brought, Change
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
+from entrypoint.search import Search
 from entrypoint.settings import Settings
+from entrypoint.tunnel_side import tunnel_tables, with_tunnel_side
 from entrypoint.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -60,9 +62,9 @@ class Reconciler:
         self._named: dict[tuple[str, int], IPAddress] = {
             (name, gateway.version): gateway for name, gateway in settings.gateways or ()
         }
-        self._gateways: dict[tuple[str, IPNetwork], NextHop] = {}
         self._told: set[str] = set()
         self._wake = asyncio.Event()
+        self._search = Search(self._wake.set)
         self._pass = asyncio.Lock()
         self._began = False
         self._repairs_seen = 0
@@ -71,15 +73,21 @@ class Reconciler:
     async def plan(self) -> tuple[list[Change], View]:
         """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
         snapshot = await self._rtnl.snapshot()
-        networks = container_networks(snapshot, self._named, self._gateways)
-        tables = policy.assign_tables(networks, self.view.tables, self._settings.route_table)
+        search = self._search
+        networks = container_networks(snapshot, self._named, search.known, search.silent)
+        held, first = self.view.tables, self._settings.route_table
+        priority = self._settings.rule_priority
+        tables = policy.assign_tables(networks, held, first)
+        tables |= tunnel_tables(snapshot, held, first)
         want = policy.wanted(
             networks,
             tables,
-            self._settings.rule_priority,
+            priority,
             (*(self._settings.lan_networks or ()), *self._brought.beside),
             snapshot.named_addresses(),
         )
+        want = replace(want, routes=(*want.routes, *search.questions(networks, tables)))
+        want = with_tunnel_side(want, snapshot, tables, priority)
         want = policy.in_front(policy.with_tunnel(want, self._brought.setup, snapshot), snapshot.places)
         return policy.changes(want, snapshot), View(snapshot, networks, tables)
 
@@ -112,6 +120,7 @@ class Reconciler:
         left = sum(rule.protocol == PROTOCOL for rule in view.snapshot.rules)
         if left:
             log.info("adopted %d rules that an earlier run left here", left)
+        self._search.begun = True
         await self.reconcile()
         if self.view.problem:
             raise BadSettings(self.view.problem)
@@ -159,6 +168,7 @@ class Reconciler:
 
     async def remove(self) -> None:
         """Remove what is ours; `keep` has ended. Raises OSError where the kernel cannot be read."""
+        await self._search.end()
         async with self._pass:
             snapshot = await self._rtnl.snapshot()
             problem = await self._apply(policy.changes(policy.Wanted(), snapshot))
@@ -172,7 +182,8 @@ class Reconciler:
         except OSError as error:
             self.view = replace(self.view, problem=str(error.strerror))
             asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)
-        found = (self.view.problem, *(network.problem for network in self.view.networks))
+        settled = [n for n in self.view.networks if n.key not in self._search.asking]
+        found = (self.view.problem, *(network.problem for network in settled))
         problems = {problem for problem in found if problem}
         # Once, and anew when it comes back: a pass is made with each event.
         for problem in problems - self._told:
@@ -184,10 +195,10 @@ class Reconciler:
         problem = None
         for _ in range(PASSES_MAX):
             steps, view = await self.plan()
-            self._gateways |= {network.key: network.gateway for network in view.networks if network.gateway}
             # The next pass keeps the tables that this one gave.
             self.view = replace(self.view, tables=view.tables)
             problem = await self._apply(steps)
+            self._search.ask(view.networks, [a.interface.ip for a in view.snapshot.addresses])
             if self._began and any(step.sets_default for step in steps):
                 # A link that went down and up lost the main table's default route with ours, and the
                 # client cannot reach its server without it.

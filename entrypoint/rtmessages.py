@@ -22,7 +22,7 @@ _RTN_UNICAST = 1
 _FR_ACT_TO_TBL = 1
 _RT_SCOPE_LINK = 253
 _RTNH_F_ONLINK = 4
-_IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
+_IFF_UP, _IFF_LOOPBACK, _IFF_POINTOPOINT, _IFF_LOWER_UP = 0x1, 0x8, 0x10, 0x10000
 _ARPHRD_PPP = 512
 
 # Attributes that every rule may carry without being another kind of rule than ours.
@@ -58,6 +58,7 @@ def link(message: Any) -> Link:
         loopback=bool(flags & _IFF_LOOPBACK),
         carrier=bool(flags & _IFF_LOWER_UP),
         mtu=message.get("mtu") or 0,
+        point_to_point=bool(flags & _IFF_POINTOPOINT),
     )
 
 
