@@ -4,7 +4,7 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from entrypoint import policy
@@ -15,7 +15,7 @@ from entrypoint.policy import Before, Brought, Change
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
-from entrypoint.watch import Watcher
+from entrypoint.watch import route_events
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,10 @@ class Reconciler:
         """Destinations that the tunnel's routes take: where a reply gone astray would show."""
         self.before = Before()
         """The main table as it was before the client."""
-        self._brought = Brought()
+        self.brought = Brought()
+        """What the client's tunnel brings."""
+        self.also: Callable[[], Awaitable[None]] | None = None
+        """Awaited in each pass, once rules and routes stand: what else follows from the networks."""
         self._rtnl = rtnl
         self._settings = settings
         self._named: dict[tuple[str, int], IPAddress] = {
@@ -77,16 +80,16 @@ class Reconciler:
             networks,
             tables,
             self._settings.rule_priority,
-            (*(self._settings.lan_networks or ()), *self._brought.beside),
+            (*(self._settings.lan_networks or ()), *self.brought.beside),
             snapshot.named_addresses(),
         )
-        want = policy.in_front(policy.with_tunnel(want, self._brought.setup, snapshot), snapshot.places)
+        want = policy.in_front(policy.with_tunnel(want, self.brought.setup, snapshot), snapshot.places)
         return policy.changes(want, snapshot), View(snapshot, networks, tables)
 
     def follow(self, brought: Brought) -> None:
         """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
-        if brought != self._brought:
-            self._brought = brought
+        if brought != self.brought:
+            self.brought = brought
             self._wake.set()
 
     async def begin(
@@ -119,7 +122,7 @@ class Reconciler:
 
     async def keep(self) -> None:
         """Reconcile at each event until cancelled."""
-        watcher = Watcher(self._wake.set, self._settings.route_table)
+        watcher = route_events(self._wake.set, self._settings.route_table)
         self._wake.set()  # what happened between the first pass and the watch
         try:
             while True:
@@ -169,6 +172,8 @@ class Reconciler:
         try:
             async with self._pass:
                 self.view = await self._passes()
+                if self.also:
+                    await self.also()
         except OSError as error:
             self.view = replace(self.view, problem=str(error.strerror))
             asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)

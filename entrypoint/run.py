@@ -13,8 +13,10 @@ from entrypoint.clients import choose
 from entrypoint.clients.base import Client
 from entrypoint.dns import Dns
 from entrypoint.faults import BadSettings, Fault, MissingPrivilege
+from entrypoint.firewall import Firewall
 from entrypoint.gather import gather, surroundings, tunnel_event
 from entrypoint.hooks import Hooks
+from entrypoint.kill_switch import KillSwitch
 from entrypoint.network import IPAddress, Link
 from entrypoint.overlap import Overlap, in_use, overlaps
 from entrypoint.probe import Probe
@@ -37,23 +39,32 @@ ASKED_MAX = 8
 
 
 async def run(settings: Settings, warnings: list[str]) -> None:
-    """Serve until SIGTERM or SIGINT; raises BadSettings or MissingPrivilege, and then leaves nothing."""
+    """Serve until SIGTERM or SIGINT; raises BadSettings or MissingPrivilege, and then leaves nothing.
+
+    But for the gate of `KILL_SWITCH=on`: it is closed before anything else, and stays so.
+    """
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     for warning in warnings:
         log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
-        client, endpoint, run_dir = _prepare(settings, stack)
+        stack.enter_context(machine.alone())
         async with Rtnl() as rtnl:
-            reconciler = Reconciler(rtnl, settings)
+            reconciler, firewall = Reconciler(rtnl, settings), Firewall()
+            kill_switch = KillSwitch(settings, reconciler, firewall)
+            await kill_switch.begin()
+            client, endpoint, run_dir = _prepare(settings, stack)
+            kill_switch.names = client.hosts
+            reconciler.also = kill_switch.follow
             supervisor = Supervisor(client, reconciler, settings, run_dir)
-            await _Run(settings, rtnl, reconciler, supervisor, run_dir).live(endpoint, stop)
+            parts = rtnl, reconciler, supervisor, run_dir
+            running = _Run(settings, *parts, firewall=firewall, kill_switch=kill_switch)
+            await running.live(endpoint, stop)
 
 
 def _prepare(settings: Settings, stack: contextlib.ExitStack) -> tuple[Client, socket.socket | None, Path]:
     """Look at all that can be wrong before anything is changed; raises every fault in one message."""
-    stack.enter_context(machine.alone())
     run_dir = machine.run_dir()
     faults: list[Fault] = []
     client, endpoint = None, None
@@ -94,11 +105,16 @@ class _Run:
         reconciler: Reconciler,
         supervisor: Supervisor,
         run_dir: Path,
+        *,
+        firewall: Firewall,
+        kill_switch: KillSwitch,
     ) -> None:
         self._settings = settings
         self._rtnl = rtnl
         self._reconciler = reconciler
         self._supervisor = supervisor
+        self._firewall = firewall
+        self._kill_switch = kill_switch
         self._overlaps: list[Overlap] = []
         self._came_up = asyncio.Event()
         self._dns = Dns(settings, run_dir, lambda: surroundings(supervisor, reconciler, settings.vpn_dns))
@@ -131,7 +147,8 @@ class _Run:
             telling = asyncio.create_task(self._tell())
             keeping = asyncio.create_task(reconciler.keep())
             naming = asyncio.create_task(self._dns.keep())
-            tasks = {telling, keeping, naming, asyncio.create_task(self._serve(endpoint))}
+            guarding = asyncio.create_task(self._firewall.keep())
+            tasks = {telling, keeping, naming, guarding, asyncio.create_task(self._serve(endpoint))}
             stopped = asyncio.ensure_future(stop.wait())
             ended, _ = await asyncio.wait({stopped, client, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
@@ -149,7 +166,8 @@ class _Run:
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         supervisor.stopped()
-        log.info("stopped: no rule, route or process of ours is left")
+        stays = "; the gate stays closed: KILL_SWITCH=off opens it" if self._kill_switch.on else ""
+        log.info("stopped: no rule, route or process of ours is left%s", stays)
 
     def _stop(self) -> None:
         self._supervisor.stop()
