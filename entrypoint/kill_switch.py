@@ -35,11 +35,16 @@ class KillSwitch:
         """Why the gate is not closed as wanted; None while it is."""
         return self._firewall.problem
 
+    @property
+    def repairs(self) -> int:
+        """How often the firewall was mended."""
+        return self._firewall.repairs
+
     async def begin(self) -> None:
         """Close before anything else is done; raises MissingPrivilege or BadSettings where that cannot be."""
         if not self.on:
             if firewall.stands():
-                log.warning("KILL_SWITCH=off: opening the gate that an earlier run left closed")
+                log.warning("opening the gate that an earlier run left closed: KILL_SWITCH=off")
                 await self._firewall.apply()
             return
         if lacking := machine.lacks_net_admin():

@@ -202,7 +202,9 @@ class _Run:
 
     def _facts(self) -> Facts:
         return gather(
-            self._supervisor, self._reconciler, self._overlaps, self._probe, self._hooks, dns=self._dns
+            *(self._supervisor, self._reconciler, self._overlaps, self._probe, self._hooks),
+            dns=self._dns,
+            kill_switch=self._kill_switch,
         )
 
     def _on_pass(self) -> None:
