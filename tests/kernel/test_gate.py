@@ -61,8 +61,16 @@ def sealed(container: Container, *outside: str) -> Iterator[Capture]:
     assert capture.packets == []
 
 
-def test_what_was_open_before_is_closed_as_well(routed: Container, tmp_path: Path) -> None:
-    """Neither what the inside sends on an old connection gets out, nor an answer to what comes on it."""
+@pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
+def test_what_was_open_before_is_closed_as_well(routed: Container, tmp_path: Path, *, tracked: bool) -> None:
+    """Neither what the inside sends on an old connection gets out, nor an answer to what comes on it.
+
+    Docker's rules for names have connections tracked from the start; elsewhere nobody has before us.
+    """
+    if tracked:
+        chain = "chain ip docker out { type nat hook output priority -100; }"
+        rule = "rule ip docker out ip daddr 127.0.0.11 dnat to 127.0.0.1"
+        routed.host.run("nft", f"add table ip docker; add {chain}; add {rule}")
     listener = routed.router.call(lambda: socket.create_server((OUTSIDE, PORT)))
     inside = [routed.host.call(lambda: socket.create_connection((OUTSIDE, PORT))) for _ in range(2)]
     outside = [listener.accept()[0] for _ in range(2)]
