@@ -48,7 +48,7 @@ test: root packages check ## all tests: check, then kernel, tunnel and container
 	$(PYTEST) --durations=10 $(PRIVILEGED)
 
 .PHONY: bench
-bench: root packages $(STAMP) ## Sidegate beside bare openvpn: time, loss, memory, CPU (root)
+bench: root packages $(STAMP) ## Sidegate beside each bare client: time, loss, memory, CPU (root)
 	@$(PY) -m bench
 
 .PHONY: lock

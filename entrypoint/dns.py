@@ -183,11 +183,7 @@ class Dns:
         text = self._before or ""
         before = resolv_conf.parse(text)
         try:
-            if await self._dnsmasq.ask(resolv_conf.servers(before, seen.networks, upstream)):
-                asked = upstream.resolvers or before.resolvers
-                log.info(
-                    "names are asked of %s", ", ".join(map(str, asked)) or "nobody: there is no resolver"
-                )
+            changed = await self._dnsmasq.ask(resolv_conf.servers(before, seen.networks, upstream))
             present, wanted = _read(), resolv_conf.render(text, upstream.search)
             if self._written not in {None, present}:
                 self._rewritten += 1
@@ -199,6 +195,9 @@ class Dns:
                 _write(wanted)
             self._written = wanted
             self._unwritable = None
+            if changed:
+                asked = ", ".join(map(str, upstream.resolvers or before.resolvers))
+                log.info("names are asked of %s", asked or "nobody: there is no resolver")
         except OSError as error:
             problem = f"cannot write {error.filename or FILE}: {error.strerror}"
             if problem != self._unwritable:

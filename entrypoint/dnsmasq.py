@@ -20,14 +20,14 @@ PROGRAM = "dnsmasq"
 START_SECONDS = 5.0
 """It listens after some 10 ms."""
 RELOAD_SECONDS = 0.5
-"""A SIGHUP in its first milliseconds is lost, so it is sent once more."""
+"""It reads the list anew within a millisecond. Who has waited so long goes on: no SIGHUP is lost by then."""
 RESTART_DELAY_MAX_SECONDS = 10.0
 STEADY_SECONDS = 10.0
 """One that ran so long was well: its restart is immediate."""
 CACHED_NAMES = 1000
 
-_STARTED = "started, version"
-_RELOADED = "cleared cache"
+_LOADED = "cleared cache"
+"""What it says when it has the list, and listens: before that line a SIGHUP is lost."""
 
 
 class Dnsmasq:
@@ -39,7 +39,10 @@ class Dnsmasq:
         self._file = run_dir / "dns-servers"
         self._servers = ""
         self._tree: Tree | None = None
-        self._started, self._reloaded = asyncio.Event(), asyncio.Event()
+        self._loaded = asyncio.Event()
+        self._takes_signals = False
+        self._one = asyncio.Lock()
+        """Held while it starts: the list that it reads then does not change meanwhile."""
 
     async def start(self, servers: str) -> None:
         """Start it with these to ask, see `ask`; raises BadSettings where it will not run."""
@@ -60,14 +63,13 @@ class Dnsmasq:
         """
         if servers == self._servers:
             return False
-        self._note(servers)
-        for _ in range(2):
-            if self._tree and self._tree.alive:
-                self._reloaded.clear()
+        async with self._one:
+            self._note(servers)
+            if self._tree and self._takes_signals:
+                self._loaded.clear()
                 self._tree.signal(signal.SIGHUP)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._reloaded.wait(), RELOAD_SECONDS)
-                    break
+                    await asyncio.wait_for(self._loaded.wait(), RELOAD_SECONDS)
         return True
 
     async def keep(self) -> None:
@@ -96,7 +98,12 @@ class Dnsmasq:
         self._servers = servers
 
     async def _start(self) -> None:
-        self._started.clear()
+        async with self._one:
+            await self._start_it()
+
+    async def _start_it(self) -> None:
+        self._loaded.clear()
+        self._takes_signals = False
         launch = Launch(
             (
                 *(PROGRAM, "--conf-file=/dev/null", "--keep-in-foreground", "--pid-file="),
@@ -113,13 +120,13 @@ class Dnsmasq:
         except OSError as error:
             self.problem = f"{PROGRAM} cannot be started: {error.strerror}"
             return
-        waiting: asyncio.Future[Any] = asyncio.ensure_future(self._started.wait())
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(self._loaded.wait())
         await asyncio.wait(
             {waiting, self._tree.ended}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         waiting.cancel()
-        if self._started.is_set():
-            self.problem = None
+        if self._loaded.is_set():
+            self.problem, self._takes_signals = None, True
         elif self._tree.alive:
             self.problem = f"{PROGRAM} does not say that it listens"
         else:
@@ -128,6 +135,5 @@ class Dnsmasq:
 
     def _hear(self, line: str) -> None:
         log.debug("%s", line)
-        for told, event in ((_STARTED, self._started), (_RELOADED, self._reloaded)):
-            if told in line:
-                event.set()
+        if _LOADED in line:
+            self._loaded.set()

@@ -30,7 +30,7 @@ CALL_SECONDS = 6.0
 WireGuard's (REKEY_TIMEOUT, 5 s) is within."""
 BESIDE_SECONDS = 60.0
 """The same where another peer answers."""
-FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.05, 1.0
+FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.02, 1.0
 """Between two looks for a handshake while nobody answers: the first, and the longest."""
 ASKED_LOOK_SECONDS = 0.25
 """While a peer is asked whether it is still there."""
