@@ -53,6 +53,7 @@ async def run(settings: Settings, warnings: list[str]) -> None:
         async with Rtnl() as rtnl:
             reconciler, firewall = Reconciler(rtnl, settings), Firewall()
             kill_switch = KillSwitch(settings, reconciler, firewall)
+            stack.callback(kill_switch.tell)
             await kill_switch.begin()
             client, endpoint, run_dir = _prepare(settings, stack)
             kill_switch.names = client.hosts
@@ -166,8 +167,7 @@ class _Run:
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         supervisor.stopped()
-        stays = "; the gate stays closed: KILL_SWITCH=off opens it" if self._kill_switch.on else ""
-        log.info("stopped: no rule, route or process of ours is left%s", stays)
+        log.info("stopped: no rule, route or process of ours is left")
 
     def _stop(self) -> None:
         self._supervisor.stop()
