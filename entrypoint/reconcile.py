@@ -4,7 +4,7 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from entrypoint import policy
@@ -17,7 +17,7 @@ from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
 from entrypoint.settings import Settings
 from entrypoint.tunnel_side import tunnel_tables, with_tunnel_side
-from entrypoint.watch import Watcher
+from entrypoint.watch import route_events
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,10 @@ class Reconciler:
         """Destinations that the tunnel's routes take: where a reply gone astray would show."""
         self.before = Before()
         """The main table as it was before the client."""
-        self._brought = Brought()
+        self.brought = Brought()
+        """What the client's tunnel brings."""
+        self.also: Callable[[], Awaitable[None]] | None = None
+        """Awaited in each pass, once rules and routes stand: what else follows from the networks."""
         self._rtnl = rtnl
         self._settings = settings
         self._named: dict[tuple[str, int], IPAddress] = {
@@ -83,18 +86,18 @@ class Reconciler:
             networks,
             tables,
             priority,
-            (*(self._settings.lan_networks or ()), *self._brought.beside),
+            (*(self._settings.lan_networks or ()), *self.brought.beside),
             snapshot.named_addresses(),
         )
         want = replace(want, routes=(*want.routes, *search.questions(networks, tables)))
         want = with_tunnel_side(want, snapshot, tables, priority)
-        want = policy.in_front(policy.with_tunnel(want, self._brought.setup, snapshot), snapshot.places)
+        want = policy.in_front(policy.with_tunnel(want, self.brought.setup, snapshot), snapshot.places)
         return policy.changes(want, snapshot), View(snapshot, networks, tables)
 
     def follow(self, brought: Brought) -> None:
         """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
-        if brought != self._brought:
-            self._brought = brought
+        if brought != self.brought:
+            self.brought = brought
             self._wake.set()
 
     async def begin(
@@ -128,7 +131,7 @@ class Reconciler:
 
     async def keep(self) -> None:
         """Reconcile at each event until cancelled."""
-        watcher = Watcher(self._wake.set, self._settings.route_table)
+        watcher = route_events(self._wake.set, self._settings.route_table)
         self._wake.set()  # what happened between the first pass and the watch
         try:
             while True:
@@ -179,6 +182,8 @@ class Reconciler:
         try:
             async with self._pass:
                 self.view = await self._passes()
+                if self.also:
+                    await self.also()
         except OSError as error:
             self.view = replace(self.view, problem=str(error.strerror))
             asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)

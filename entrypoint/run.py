@@ -13,8 +13,10 @@ from entrypoint.clients import choose
 from entrypoint.clients.base import Client
 from entrypoint.dns import Dns
 from entrypoint.faults import BadSettings, Fault, MissingPrivilege
+from entrypoint.firewall import Firewall
 from entrypoint.gather import gather, surroundings, tunnel_event
 from entrypoint.hooks import Hooks
+from entrypoint.kill_switch import KillSwitch
 from entrypoint.network import IPAddress, Link
 from entrypoint.overlap import Overlap, in_use, overlaps
 from entrypoint.probe import Probe
@@ -37,23 +39,33 @@ ASKED_MAX = 8
 
 
 async def run(settings: Settings, warnings: list[str]) -> None:
-    """Serve until SIGTERM or SIGINT; raises BadSettings or MissingPrivilege, and then leaves nothing."""
+    """Serve until SIGTERM or SIGINT; raises BadSettings or MissingPrivilege, and then leaves nothing.
+
+    But for the gate of `KILL_SWITCH=on`: it is closed before anything else, and stays so.
+    """
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     for warning in warnings:
         log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
-        client, endpoint, run_dir = _prepare(settings, stack)
+        stack.enter_context(machine.alone())
         async with Rtnl() as rtnl:
-            reconciler = Reconciler(rtnl, settings)
+            reconciler, firewall = Reconciler(rtnl, settings), Firewall()
+            kill_switch = KillSwitch(settings, reconciler, firewall)
+            stack.callback(kill_switch.tell)
+            await kill_switch.begin()
+            client, endpoint, run_dir = _prepare(settings, stack)
+            kill_switch.names = client.hosts
+            reconciler.also = kill_switch.follow
             supervisor = Supervisor(client, reconciler, settings, run_dir)
-            await _Run(settings, rtnl, reconciler, supervisor, run_dir).live(endpoint, stop)
+            parts = rtnl, reconciler, supervisor, run_dir
+            running = _Run(settings, *parts, firewall=firewall, kill_switch=kill_switch)
+            await running.live(endpoint, stop)
 
 
 def _prepare(settings: Settings, stack: contextlib.ExitStack) -> tuple[Client, socket.socket | None, Path]:
     """Look at all that can be wrong before anything is changed; raises every fault in one message."""
-    stack.enter_context(machine.alone())
     run_dir = machine.run_dir()
     faults: list[Fault] = []
     client, endpoint = None, None
@@ -94,11 +106,16 @@ class _Run:
         reconciler: Reconciler,
         supervisor: Supervisor,
         run_dir: Path,
+        *,
+        firewall: Firewall,
+        kill_switch: KillSwitch,
     ) -> None:
         self._settings = settings
         self._rtnl = rtnl
         self._reconciler = reconciler
         self._supervisor = supervisor
+        self._firewall = firewall
+        self._kill_switch = kill_switch
         self._overlaps: list[Overlap] = []
         self._came_up = asyncio.Event()
         self._dns = Dns(settings, run_dir, lambda: surroundings(supervisor, reconciler, settings.vpn_dns))
@@ -131,7 +148,8 @@ class _Run:
             telling = asyncio.create_task(self._tell())
             keeping = asyncio.create_task(reconciler.keep())
             naming = asyncio.create_task(self._dns.keep())
-            tasks = {telling, keeping, naming, asyncio.create_task(self._serve(endpoint))}
+            guarding = asyncio.create_task(self._firewall.keep())
+            tasks = {telling, keeping, naming, guarding, asyncio.create_task(self._serve(endpoint))}
             stopped = asyncio.ensure_future(stop.wait())
             ended, _ = await asyncio.wait({stopped, client, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
@@ -184,7 +202,9 @@ class _Run:
 
     def _facts(self) -> Facts:
         return gather(
-            self._supervisor, self._reconciler, self._overlaps, self._probe, self._hooks, dns=self._dns
+            *(self._supervisor, self._reconciler, self._overlaps, self._probe, self._hooks),
+            dns=self._dns,
+            kill_switch=self._kill_switch,
         )
 
     def _on_pass(self) -> None:

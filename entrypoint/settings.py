@@ -149,9 +149,7 @@ class Settings:
         unit="ports",
         only=NOT_YET,
     )
-    kill_switch: str = _setting(
-        "off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel", only=("off",)
-    )
+    kill_switch: str = _setting("off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel")
     rule_priority: int = _setting(
         "90",
         parse.number(1, parse.RULE_PRIORITY_LAST),

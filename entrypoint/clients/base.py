@@ -85,6 +85,8 @@ class Client(Protocol):
     """A device file that the program cannot do without."""
     title: str
     """What it is and by which configuration, for the log's first line."""
+    hosts: tuple[str, ...]
+    """Servers that the client looks up, by name or address, as the user wrote them."""
     notes: tuple[str, ...]
     """What the user should know about the configuration, such as directives that were left out."""
 

@@ -84,7 +84,7 @@ def test_the_status_is_json_with_the_keys_of_the_contract() -> None:
         status = json.loads(answer.body)
         assert set(status) == {
             *("state", "since", "client", "tunnel", "networks", "checks", "overlaps", "restarts"),
-            *("version", "ready", "warnings", "probe"),
+            *("version", "ready", "warnings", "probe", "gate"),
         }
         assert status["since"] == "2025-06-15T15:06:40.250Z"
         assert status["client"]["next_attempt"] == "2025-06-15T15:07:40.000Z"
