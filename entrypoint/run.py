@@ -121,7 +121,7 @@ class _Run:
             noted = await supervisor.end_leftovers()
             try:
                 makes_tunnel = supervisor.client.makes_tunnel
-                await reconciler.begin(noted, supervisor.servers, remember_main=makes_tunnel)
+                await reconciler.begin(noted, supervisor.traces, remember_main=makes_tunnel)
             except BadSettings:
                 if stop.is_set():
                     return  # what is taken down around us is no fault
