@@ -147,8 +147,8 @@ def rule_arguments(rule: Rule) -> dict[str, Any]:
     if rule.mark:
         arguments["fwmark"] = rule.mark
     if rule.destination:
-        arguments["dst"] = str(rule.destination.network_address)
-        arguments["dst_len"] = rule.destination.prefixlen
+        # pyroute2 takes the address 0.0.0.0 or :: alone for no destination, and keeps the length.
+        arguments["dst"] = str(rule.destination)
     return arguments
 
 
