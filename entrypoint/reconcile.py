@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 READ_AGAIN_SECONDS = 1.0
 """After a storm in which the kernel could not be read."""
+REMOVALS_MAX = 10
+REMOVE_AGAIN_SECONDS = 0.1
+"""At the stop, where the kernel refuses, as without a descriptor that is free."""
 PASSES_MAX = 5
 """Where changes do not last, so many passes are made before the next event, after a pause, tries again."""
 MENDED_MAX = 10
@@ -159,13 +162,21 @@ class Reconciler:
         if problem:
             log.warning("%s", problem)
 
-    async def remove(self) -> None:
-        """Remove what is ours; `keep` has ended. Raises OSError where the kernel cannot be read."""
-        async with self._pass:
-            snapshot = await self._rtnl.snapshot()
-            problem = await self._apply(policy.changes(policy.Wanted(), snapshot))
+    async def remove(self) -> bool:
+        """Remove what is ours; `keep` has ended. Returns whether it is gone; else the next run adopts it."""
+        for last in (*[False] * (REMOVALS_MAX - 1), True):
+            async with self._pass:
+                try:
+                    snapshot = await self._rtnl.snapshot()
+                    problem = await self._apply(policy.changes(policy.Wanted(), snapshot))
+                except OSError as error:
+                    problem = str(error.strerror)
+            if not problem or last:
+                break
+            await asyncio.sleep(REMOVE_AGAIN_SECONDS)
         if problem:
-            log.warning("%s", problem)
+            log.warning("cannot remove all that is ours, which the next start adopts: %s", problem)
+        return not problem
 
     async def _reconcile(self) -> None:
         try:

@@ -90,8 +90,8 @@ class Rtnl:
                 except NetlinkError as error:
                     # Mostly, something changed meanwhile (NLM_F_DUMP_INTR). The rest of the dump is still
                     # in the socket, where it would spoil the next answer.
-                    self._netlink.close()
-                    self._netlink = _socket()
+                    spoiled, self._netlink = self._netlink, _socket()
+                    spoiled.close()
                     cause = "they change all the time"
                     if not isinstance(error, NetlinkDumpInterrupted):
                         cause = _cause(error)

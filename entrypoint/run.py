@@ -117,6 +117,7 @@ class _Run:
         """Rule and table first, then the client, then health; the other way round at the stop."""
         reconciler, supervisor = self._reconciler, self._supervisor
         tasks: set[asyncio.Task[None]] = set()
+        removed = False
         try:
             noted = await supervisor.end_leftovers()
             try:
@@ -145,11 +146,14 @@ class _Run:
             await self._hooks.ended()
             await _end(tasks)
             await self._dns.close()
-            await reconciler.remove()
+            removed = await reconciler.remove()
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         supervisor.stopped()
-        log.info("stopped: no rule, route or process of ours is left")
+        if removed:
+            log.info("stopped: no rule, route or process of ours is left")
+        else:
+            log.warning("stopped: rules or routes of ours are left")
 
     def _stop(self) -> None:
         self._supervisor.stop()
