@@ -134,11 +134,12 @@ class _Run:
         """Rule and table first, then the client, then health; the other way round at the stop."""
         reconciler, supervisor = self._reconciler, self._supervisor
         tasks: set[asyncio.Task[None]] = set()
+        removed = False
         try:
             noted = await supervisor.end_leftovers()
             try:
                 makes_tunnel = supervisor.client.makes_tunnel
-                await reconciler.begin(noted, supervisor.servers, remember_main=makes_tunnel)
+                await reconciler.begin(noted, supervisor.traces, remember_main=makes_tunnel)
             except BadSettings:
                 if stop.is_set():
                     return  # what is taken down around us is no fault
@@ -163,11 +164,14 @@ class _Run:
             await self._hooks.ended()
             await _end(tasks)
             await self._dns.close()
-            await reconciler.remove()
+            removed = await reconciler.remove()
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         supervisor.stopped()
-        log.info("stopped: no rule, route or process of ours is left")
+        if removed:
+            log.info("stopped: no rule, route or process of ours is left")
+        else:
+            log.warning("stopped: rules or routes of ours are left")
 
     def _stop(self) -> None:
         self._supervisor.stop()
