@@ -170,12 +170,15 @@ def test_a_typo_in_the_dotenv_file_is_seen_as_well(env_file: Path) -> None:
     ]
 
 
-def test_broken_lines_of_the_dotenv_file_are_counted_out(env_file: Path) -> None:
-    """Their numbers are told, never their content: it may be a password."""
+def test_broken_lines_of_the_dotenv_file_are_counted_out(
+    env_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their numbers are told once and by us, never their content: it may be a password."""
     env_file.write_text("RULE_PRIORITY=77\nVPN_PASSWORD='hunter2\n\nthis is: no setting\n")
     (text,) = faults({"ENV_FILE": env_file})
     assert text.startswith(f"cannot read ENV_FILE='{env_file}': no NAME=value in line 2, 4;")
     assert "hunter2" not in text
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
