@@ -108,7 +108,8 @@ def test_a_secret_written_where_its_file_is_named_is_not_shown() -> None:
     """Many write the password itself into NAME_FILE."""
     (text,) = faults({"VPN_PASSWORD_FILE": "hunter2-of-alice"})
     assert (
-        text == "VPN_PASSWORD_FILE is not an absolute path; write it from the root, like /vpn/provider.ovpn"
+        text
+        == "VPN_PASSWORD_FILE is not an absolute path; write it from the root, like /run/secrets/vpn_password"
     )
 
 
