@@ -41,6 +41,7 @@ REFUSED = {
     "cookie-on-stdin": "a cookie is good for one session; set VPN_USERNAME and VPN_PASSWORD",
     "cookieonly": "it would print a secret",
     "printcookie": "it would print a secret",
+    "verbose": "it would print the session's cookie",
     "authenticate": "it would print a secret",
     "dump-http-traffic": "it would print secrets",
     "external-browser": "there is no browser in here",
@@ -78,7 +79,7 @@ TAKEN = frozenset(
         *("mca-key=", "mtu=", "no-deflate", "no-dtls", "no-external-auth", "no-http-keepalive", "no-proxy"),
         *("no-system-trust", "no-xmlpost", "os=", "passtos", "pfs", "queue-len=", "quiet"),
         *("reconnect-timeout=", "servercert=", "sni=", "sslkey=", "timestamp", "useragent=", "usergroup="),
-        *("verbose", "version-string="),
+        "version-string=",
     )
 )
 """The others of openconnect 9, those that take a value with `=`."""
@@ -95,7 +96,7 @@ _WITHOUT_VALUE = frozenset(
             "juniper",
         ),
         *("libproxy", "no-cert-check", "no-passwd", "non-inter", "passwd-on-stdin", "printcookie"),
-        *("script-tun", "syslog", "version"),
+        *("script-tun", "syslog", "verbose", "version"),
     )
 )
 _SHORT = "bC:c:dDe:F:g:hi:k:lm:P:p:Q:qs:Su:U:vVx:"
@@ -113,6 +114,7 @@ _LONG_OF_SHORT = {
     "-S": "script-tun",
     "-u": "user",
     "-U": "setuid",
+    "-v": "verbose",
     "-V": "version",
     "-x": "xmlconfig",
 }

@@ -103,7 +103,7 @@ class Progress:
             # What ends it may only follow from what was named before.
             case management.Fatal() if not self.report.failure:
                 self.fail(event.text)
-            case management.Request():
+            case management.Request() if not self.report.connected:
                 self.fail(
                     f"openvpn asks for what nobody is there to do, which is not supported yet: {event.text}"
                 )
