@@ -7,9 +7,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from entrypoint import policy
+from entrypoint import machine, policy
 from entrypoint.detect import ContainerNetwork, container_networks, why_none
 from entrypoint.faults import BadSettings
+from entrypoint.hostnet import why_host
 from entrypoint.network import PROTOCOL, IPAddress, Snapshot
 from entrypoint.policy import Before, Brought, Change, Traces
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
@@ -44,6 +45,12 @@ class View:
     replies: tuple[Reply, ...] = ()
     problem: str | None = None
     """Why the kernel is not as wanted; None if it is."""
+
+
+def see_that_it_can_be_served(view: View) -> None:
+    """Raise BadSettings where this is no network of a container, or no network of it can be served."""
+    if why := why_host(view.snapshot, machine.hosts()) or why_none(view.snapshot, view.networks):
+        raise BadSettings(*why.splitlines())
 
 
 class Reconciler:
@@ -120,8 +127,7 @@ class Reconciler:
             self.before = noted
             await self.restore(traces or Traces())
         _, view = await self.plan()
-        if why := why_none(view.snapshot, view.networks):
-            raise BadSettings(*why.splitlines())
+        see_that_it_can_be_served(view)
         if not noted and remember_main:
             routes = policy.before_client(view.snapshot, traces or Traces(), self._named)
             self.before = Before(routes, view.snapshot.links)

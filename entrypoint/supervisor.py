@@ -165,7 +165,8 @@ class Supervisor:
                 await self.tree.stop()
             await self.client.close()
             self._reconciler.follow(Brought(pinned=self.report.pinned))
-        return self.report.failure or why
+        told = self.report.failure or why
+        return f"{told}; {self.report.advice}" if self.report.advice else told
 
     async def _start(self) -> None:
         launch = await self._opened()
@@ -203,7 +204,8 @@ class Supervisor:
             if self.client.makes_tunnel:
                 stands = f" (it says: {self.report.detail})" if self.report.detail else ""
                 what = f"brought up no tunnel within {limit:g} s{stands}"
-                return f"{what}; see its log lines above{self._passed_over()}"
+                above = "; see its log lines above" if self.tree else ""
+                return f"{what}{above}{self._passed_over()}"
             log.warning("saw no tunnel within %g s; waiting on for somebody to bring one up", limit)
             why = await self._tunnel_comes()
         if why:
@@ -237,13 +239,16 @@ class Supervisor:
         if self._stop.is_set():
             return why
         self._enter(State.RECONNECTING)
-        stands = self._dead or self.report.detail or "no word"
-        log.warning("the tunnel is gone; replies to the LAN are kept (%s)", stands)
+        # What the client said while it still believed in its tunnel is no reason.
+        stands = self._dead or ("" if self.report.connected else self.report.detail)
+        log.warning("the tunnel is gone; replies to the LAN are kept%s", f" ({stands})" if stands else "")
         if why is None and self.tunnel is None and not await self.client.mends_itself():
             if self.tree:
                 # A killed client's link is gone a moment before its end is told.
                 await asyncio.wait([self.tree.ended], timeout=END_TOLD_SECONDS)
             why = self._how_it_ended() or "lost its tunnel and does not know it"
+        if why is None and not stands and not self.report.connected and self.report.detail:
+            log.warning("%s: %s", self.client.name, self.report.detail)
         return why
 
     def _how_it_ended(self) -> str | None:

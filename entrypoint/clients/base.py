@@ -42,6 +42,8 @@ class Report:
     """Where the client stands, in its own words."""
     failure: str | None = None
     """The named cause of the attempt's failure, for people; None while there is none."""
+    advice: str = ""
+    """What to look at should the attempt fail now, where the client cannot know why it did."""
     warning: str = ""
     """What does not hold although the session does, such as a second server that is silent."""
     rejected: bool = False
