@@ -26,7 +26,7 @@ from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
 from healthcheck import ask
 from healthcheck.facts import Facts
-from healthcheck.server import listen, serve
+from healthcheck.server import let_in, listen, serve
 from healthcheck.verdict import verdict
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ class _Run:
         self._came_up = asyncio.Event()
         self._dns = Dns(settings, run_dir, lambda: surroundings(supervisor, reconciler, settings.vpn_dns))
         self._hooks = Hooks(settings)
+        self._endpoint: socket.socket | None = None
         self._probe: Probe | None = None
         if settings.health_target:
             self._probe = Probe(settings.health_target, settings.health_interval, lambda: supervisor.tunnel)
@@ -132,7 +133,7 @@ class _Run:
 
     async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
         """Rule and table first, then the client, then health; the other way round at the stop."""
-        reconciler, supervisor = self._reconciler, self._supervisor
+        reconciler, supervisor, self._endpoint = self._reconciler, self._supervisor, endpoint
         tasks: set[asyncio.Task[None]] = set()
         removed = False
         try:
@@ -150,7 +151,7 @@ class _Run:
             keeping = asyncio.create_task(reconciler.keep())
             naming = asyncio.create_task(self._dns.keep())
             guarding = asyncio.create_task(self._firewall.keep())
-            tasks = {telling, keeping, naming, guarding, asyncio.create_task(self._serve(endpoint))}
+            tasks = {telling, keeping, naming, guarding, asyncio.create_task(self._serve())}
             stopped = asyncio.ensure_future(stop.wait())
             ended, _ = await asyncio.wait({stopped, client, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
@@ -196,11 +197,11 @@ class _Run:
         if self._probe and self._supervisor.client.makes_tunnel:
             self._supervisor.give_up(why, worked=self._probe.answered)
 
-    async def _serve(self, endpoint: socket.socket | None) -> None:
+    async def _serve(self) -> None:
         # The server's import takes longer than all else at the start; the client need not wait for it.
         await self._supervisor.began.wait()
-        if endpoint:
-            await serve(endpoint, self._facts)
+        if self._endpoint:
+            await serve(self._endpoint, self._facts)
         else:
             await asyncio.Event().wait()
 
@@ -212,6 +213,9 @@ class _Run:
         )
 
     def _on_pass(self) -> None:
+        if self._endpoint:
+            outer = (link.index for link in self._reconciler.view.snapshot.links if not link.is_tunnel)
+            let_in(self._endpoint, set(outer))
         self._supervisor.kernel_changed()
         self._dns.wake.set()
 
