@@ -32,6 +32,8 @@ from healthcheck.verdict import verdict
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+DEAF_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What asks other programs for something; it must not end the container."""
 OVERLAPS_TOLD = 3
 """The log's one line names so many; /status has them all."""
 ASKED_MAX = 8
@@ -46,6 +48,9 @@ async def run(settings: Settings, warnings: list[str]) -> None:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for number in DEAF_SIGNALS:
+        said = f"{number.name} does nothing here: settings are read at the start, so restart the container"
+        asyncio.get_running_loop().add_signal_handler(number, log.warning, said)
     for warning in warnings:
         log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
