@@ -25,8 +25,8 @@ async def plan(settings: Settings) -> str:
     async with Rtnl() as rtnl:
         steps, view = await Reconciler(rtnl, settings).plan()
     if machine.one_runs():
-        # What its client's tunnel brought is known to it alone.
-        steps = [step for step in steps if not step.takes_from_tunnel]
+        # What its client's tunnel brought, and what stood before, is known to it alone.
+        steps = [step for step in steps if not (step.takes_from_tunnel or step.copies)]
     if why := why_none(view.snapshot, view.networks):
         raise BadSettings(*why.splitlines())
     notes = [

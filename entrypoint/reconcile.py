@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from entrypoint import policy
 from entrypoint.detect import ContainerNetwork, container_networks, why_none
 from entrypoint.faults import BadSettings
-from entrypoint.network import PROTOCOL, IPAddress, Snapshot
+from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Before, Brought, Change
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
 from entrypoint.settings import Settings
+from entrypoint.statics import with_static_routes
 from entrypoint.tunnel_side import tunnel_tables, with_tunnel_side
 from entrypoint.watch import Watcher
 
@@ -67,6 +68,7 @@ class Reconciler:
         self._search = Search(self._wake.set)
         self._pass = asyncio.Lock()
         self._began = False
+        self._knows_before = False
         self._repairs_seen = 0
         self._mended_at: collections.deque[float] = collections.deque(maxlen=MENDED_MAX)
 
@@ -87,9 +89,16 @@ class Reconciler:
             snapshot.named_addresses(),
         )
         want = replace(want, routes=(*want.routes, *search.questions(networks, tables)))
+        want = with_static_routes(want, snapshot, tables, self._trusted(snapshot))
         want = with_tunnel_side(want, snapshot, tables, priority)
         want = policy.in_front(policy.with_tunnel(want, self._brought.setup, snapshot), snapshot.places)
         return policy.changes(want, snapshot), View(snapshot, networks, tables)
+
+    def _trusted(self, snapshot: Snapshot) -> tuple[Route, ...]:
+        """Return the main table's routes before the client; until one begins, those that are there."""
+        if self._knows_before:
+            return self.before.routes
+        return policy.before_client(snapshot, (), self._named)
 
     def follow(self, brought: Brought) -> None:
         """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
@@ -117,6 +126,7 @@ class Reconciler:
         elif remember_main:
             routes = policy.before_client(view.snapshot, servers, self._named)
             self.before = Before(routes, view.snapshot.links)
+        self._knows_before = True
         left = sum(rule.protocol == PROTOCOL for rule in view.snapshot.rules)
         if left:
             log.info("adopted %d rules that an earlier run left here", left)

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from entrypoint.network import PROTOCOL
+from entrypoint.network import CONFIGURED, PROTOCOL
 from entrypoint.parse import TABLES_HELD
 
 RTMGRP_LINK = 0x1
@@ -40,8 +40,8 @@ class Watcher:
     """Calls back when something changed that may concern us.
 
     A client that sets thousands of routes in the main table wakes nobody: the kernel drops those events
-    before they reach us, all but those of a default route, of routes with our tag, and of tables that may be
-    ours.
+    before they reach us, all but those of a default route, of routes with our tag or of who is in charge of
+    the link, and of tables that may be ours.
     """
 
     def __init__(self, wake: Callable[[], None], first_table: int) -> None:
@@ -83,14 +83,16 @@ def _route_filter(first_table: int) -> list[tuple[int, int, int, int]]:
     ours = range(first_table, first_table + TABLES_HELD)
     if first_table > _RT_TABLE_COMPAT:
         ours = range(_RT_TABLE_COMPAT, _RT_TABLE_COMPAT + 1)
+    whose = sorted({PROTOCOL, *CONFIGURED})
+    n = len(whose)
     return [
         (load_half, 0, 0, 4),
         (equal, 1, 0, socket.htons(_RTM_NEWROUTE)),
-        (equal, 0, 7, socket.htons(_RTM_DELROUTE)),
+        (equal, 0, 6 + n, socket.htons(_RTM_DELROUTE)),
         (load_byte, 0, 0, 16 + 1),
-        (equal, 5, 0, 0),
+        (equal, 4 + n, 0, 0),
         (load_byte, 0, 0, 16 + 5),
-        (equal, 3, 0, PROTOCOL),
+        *((equal, 3 + n - 1 - place, 0, protocol) for place, protocol in enumerate(whose)),
         (load_byte, 0, 0, 16 + 4),
         (at_least, 0, 2, ours.start),
         (at_least, 1, 0, ours.stop),
