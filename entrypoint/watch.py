@@ -9,7 +9,7 @@ import errno
 import socket
 from collections.abc import Callable, Sequence
 
-from entrypoint.network import PROTOCOL
+from entrypoint.network import CONFIGURED, PROTOCOL
 from entrypoint.parse import TABLES_HELD
 from healthcheck import bpf
 
@@ -76,8 +76,8 @@ def route_events(wake: Callable[[], None], first_table: int) -> Watcher:
     """Watch links, addresses, routes and rules.
 
     A client that sets thousands of routes in the main table wakes nobody: the kernel drops those events
-    before they reach us, all but those of a default route, of routes with our tag, and of tables that may be
-    ours.
+    before they reach us, all but those of a default route, of routes with our tag or of who is in charge of
+    the link, and of tables that may be ours.
     """
     return Watcher(wake, socket.NETLINK_ROUTE, _EVENTS, _route_filter(first_table))
 
@@ -98,14 +98,16 @@ def _route_filter(first_table: int) -> _Filter:
     ours = range(first_table, first_table + TABLES_HELD)
     if first_table > _RT_TABLE_COMPAT:
         ours = range(_RT_TABLE_COMPAT, _RT_TABLE_COMPAT + 1)
+    whose = sorted({PROTOCOL, *CONFIGURED})
+    n = len(whose)
     return [
         (bpf.LOAD_HALF, 0, 0, 4),
         (bpf.EQUAL, 1, 0, socket.htons(_RTM_NEWROUTE)),
-        (bpf.EQUAL, 0, 7, socket.htons(_RTM_DELROUTE)),
+        (bpf.EQUAL, 0, 6 + n, socket.htons(_RTM_DELROUTE)),
         (bpf.LOAD_BYTE, 0, 0, 16 + 1),
-        (bpf.EQUAL, 5, 0, 0),
+        (bpf.EQUAL, 4 + n, 0, 0),
         (bpf.LOAD_BYTE, 0, 0, 16 + 5),
-        (bpf.EQUAL, 3, 0, PROTOCOL),
+        *((bpf.EQUAL, 3 + n - 1 - place, 0, protocol) for place, protocol in enumerate(whose)),
         (bpf.LOAD_BYTE, 0, 0, 16 + 4),
         (bpf.AT_LEAST, 0, 2, ours.start),
         (bpf.AT_LEAST, 1, 0, ours.stop),
