@@ -148,6 +148,19 @@ def _resolv_conf() -> list[list[str]]:
     return [line.split() for line in lines]
 
 
+def hosts() -> list[IPAddress]:
+    """Return the addresses of /etc/hosts."""
+    try:
+        lines = Path("/etc/hosts").read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for words in (line.split() for line in lines):
+        with contextlib.suppress(ValueError, IndexError):
+            found.append(ip_address(words[0]))
+    return found
+
+
 def _effective_capabilities() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):

@@ -26,12 +26,14 @@ from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
 from healthcheck import ask
 from healthcheck.facts import Facts
-from healthcheck.server import listen, serve
+from healthcheck.server import let_in, listen, serve
 from healthcheck.verdict import verdict
 
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+DEAF_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What asks other programs for something; it must not end the container."""
 OVERLAPS_TOLD = 3
 """The log's one line names so many; /status has them all."""
 ASKED_MAX = 8
@@ -46,6 +48,9 @@ async def run(settings: Settings, warnings: list[str]) -> None:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for number in DEAF_SIGNALS:
+        said = f"{number.name} does nothing here: settings are read at the start, so restart the container"
+        asyncio.get_running_loop().add_signal_handler(number, log.warning, said)
     for warning in warnings:
         log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
@@ -120,6 +125,7 @@ class _Run:
         self._came_up = asyncio.Event()
         self._dns = Dns(settings, run_dir, lambda: surroundings(supervisor, reconciler, settings.vpn_dns))
         self._hooks = Hooks(settings)
+        self._endpoint: socket.socket | None = None
         self._probe: Probe | None = None
         if settings.health_target:
             self._probe = Probe(settings.health_target, settings.health_interval, lambda: supervisor.tunnel)
@@ -132,13 +138,14 @@ class _Run:
 
     async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
         """Rule and table first, then the client, then health; the other way round at the stop."""
-        reconciler, supervisor = self._reconciler, self._supervisor
+        reconciler, supervisor, self._endpoint = self._reconciler, self._supervisor, endpoint
         tasks: set[asyncio.Task[None]] = set()
+        removed = False
         try:
             noted = await supervisor.end_leftovers()
             try:
                 makes_tunnel = supervisor.client.makes_tunnel
-                await reconciler.begin(noted, supervisor.servers, remember_main=makes_tunnel)
+                await reconciler.begin(noted, supervisor.traces, remember_main=makes_tunnel)
             except BadSettings:
                 if stop.is_set():
                     return  # what is taken down around us is no fault
@@ -149,7 +156,7 @@ class _Run:
             keeping = asyncio.create_task(reconciler.keep())
             naming = asyncio.create_task(self._dns.keep())
             guarding = asyncio.create_task(self._firewall.keep())
-            tasks = {telling, keeping, naming, guarding, asyncio.create_task(self._serve(endpoint))}
+            tasks = {telling, keeping, naming, guarding, asyncio.create_task(self._serve())}
             stopped = asyncio.ensure_future(stop.wait())
             ended, _ = await asyncio.wait({stopped, client, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
@@ -163,11 +170,14 @@ class _Run:
             await self._hooks.ended()
             await _end(tasks)
             await self._dns.close()
-            await reconciler.remove()
+            removed = await reconciler.remove()
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         supervisor.stopped()
-        log.info("stopped: no rule, route or process of ours is left")
+        if removed:
+            log.info("stopped: no rule, route or process of ours is left")
+        else:
+            log.warning("stopped: rules or routes of ours are left")
 
     async def _before_attempt(self) -> None:
         await self._dns.after_client()
@@ -197,11 +207,11 @@ class _Run:
         if self._probe and self._supervisor.client.makes_tunnel:
             self._supervisor.give_up(why, worked=self._probe.answered)
 
-    async def _serve(self, endpoint: socket.socket | None) -> None:
+    async def _serve(self) -> None:
         # The server's import takes longer than all else at the start; the client need not wait for it.
         await self._supervisor.began.wait()
-        if endpoint:
-            await serve(endpoint, self._facts)
+        if self._endpoint:
+            await serve(self._endpoint, self._facts)
         else:
             await asyncio.Event().wait()
 
@@ -213,6 +223,9 @@ class _Run:
         )
 
     def _on_pass(self) -> None:
+        if self._endpoint:
+            outer = (link.index for link in self._reconciler.view.snapshot.links if not link.is_tunnel)
+            let_in(self._endpoint, set(outer))
         self._supervisor.kernel_changed()
         self._dns.wake.set()
 

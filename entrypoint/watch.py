@@ -5,14 +5,13 @@ overruns the socket (ENOBUFS) is one more reason to wake, and loses nothing.
 """
 
 import asyncio
-import ctypes
 import errno
 import socket
-import struct
 from collections.abc import Callable, Sequence
 
 from entrypoint.network import PROTOCOL
 from entrypoint.parse import TABLES_HELD
+from healthcheck import bpf
 
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_IFADDR = 0x10
@@ -36,7 +35,7 @@ _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
 NETLINK_NETFILTER = 12
 NFNLGRP_NFTABLES = 1 << 6
 """Group 7 of linux/netfilter/nfnetlink.h."""
-_Filter = Sequence[tuple[int, int, int, int]]
+_Filter = Sequence[bpf.Instruction]
 _RT_TABLE_COMPAT = 252  # what the one-byte field of a route says for a table above 255
 
 
@@ -51,7 +50,7 @@ class Watcher:
         self._wake = wake
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, kind)
         if program:
-            _attach_filter(self._socket, program)
+            bpf.attach(self._socket, program)
         self._socket.bind((0, groups))
         asyncio.get_running_loop().add_reader(self._socket, self._drain)
 
@@ -89,39 +88,27 @@ def firewall_events(wake: Callable[[], None]) -> Watcher:
 
 
 def _route_filter(first_table: int) -> _Filter:
-    """Write the socket filter as classic BPF: (code, jump if true, jump if false, constant).
+    """Write the socket filter.
 
     Offsets are those of struct nlmsghdr (16 bytes, type at 4) and struct rtmsg after it (prefix length of
     the destination at 1, table at 4, protocol at 5) in linux/netlink.h and linux/rtnetlink.h. BPF loads in
     network order, netlink writes in the machine's.
     """
-    load_half, load_byte, equal, at_least, answer = 0x28, 0x30, 0x15, 0x35, 0x06
-    keep, drop = 0xFFFFFFFF, 0
     # All tables above 255 look alike here; of those below, ours end before the kernel's own begin.
     ours = range(first_table, first_table + TABLES_HELD)
     if first_table > _RT_TABLE_COMPAT:
         ours = range(_RT_TABLE_COMPAT, _RT_TABLE_COMPAT + 1)
     return [
-        (load_half, 0, 0, 4),
-        (equal, 1, 0, socket.htons(_RTM_NEWROUTE)),
-        (equal, 0, 7, socket.htons(_RTM_DELROUTE)),
-        (load_byte, 0, 0, 16 + 1),
-        (equal, 5, 0, 0),
-        (load_byte, 0, 0, 16 + 5),
-        (equal, 3, 0, PROTOCOL),
-        (load_byte, 0, 0, 16 + 4),
-        (at_least, 0, 2, ours.start),
-        (at_least, 1, 0, ours.stop),
-        (answer, 0, 0, keep),
-        (answer, 0, 0, drop),
+        (bpf.LOAD_HALF, 0, 0, 4),
+        (bpf.EQUAL, 1, 0, socket.htons(_RTM_NEWROUTE)),
+        (bpf.EQUAL, 0, 7, socket.htons(_RTM_DELROUTE)),
+        (bpf.LOAD_BYTE, 0, 0, 16 + 1),
+        (bpf.EQUAL, 5, 0, 0),
+        (bpf.LOAD_BYTE, 0, 0, 16 + 5),
+        (bpf.EQUAL, 3, 0, PROTOCOL),
+        (bpf.LOAD_BYTE, 0, 0, 16 + 4),
+        (bpf.AT_LEAST, 0, 2, ours.start),
+        (bpf.AT_LEAST, 1, 0, ours.stop),
+        (bpf.ANSWER, 0, 0, bpf.KEEP),
+        (bpf.ANSWER, 0, 0, bpf.DROP),
     ]
-
-
-def _attach_filter(target: socket.socket, program: _Filter) -> None:
-    so_attach_filter = 26  # asm-generic/socket.h
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
-    buffer = ctypes.create_string_buffer(code)
-    # struct sock_fprog of linux/filter.h: a count and a pointer, aligned as in C.
-    target.setsockopt(
-        socket.SOL_SOCKET, so_attach_filter, struct.pack("HP", len(program), ctypes.addressof(buffer))
-    )

@@ -141,7 +141,7 @@ def _client(facts: Facts, now: float) -> tuple[bool, str]:
 def _tunnel(facts: Facts, _: float) -> tuple[bool, str]:
     tunnel = facts.tunnel
     if tunnel is None:
-        where = "the client's lines in the log say what it does"
+        where = "the client's lines in the log say what it does" if facts.client.pid else "it is being made"
         if facts.client.name == "none":
             where = "whoever makes it has yet to bring it up"
         return False, f"saw no tunnel link with an address; {where}"

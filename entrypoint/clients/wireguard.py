@@ -132,7 +132,7 @@ class WireGuard:
         if wg_tools.is_there(self.link):
             raise AttemptFailed(
                 f"cannot make {self.link}: saw a link of that name that is not ours; remove it, or set "
-                "VPN_INTERFACE to a name that is free"
+                "VPN_INTERFACE to a name that is free (without it the link is called as the file)"
             )
 
     async def _live(self, lines: list[Line]) -> None:
