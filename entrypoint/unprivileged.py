@@ -1,8 +1,9 @@
 """Runs a program without any capability: `python3 -I -S unprivileged.py PROGRAM [ARGUMENT...]`.
 
-Imports nothing of ours. setpriv cannot do it where NET_ADMIN is all there is: to shrink the bounding set takes
-CAP_SETPCAP, and without that root is given its capabilities anew with each exec. Under no_new_privs exec gives
-no more than there was before (cap_bprm_creds_from_file() of the kernel), and to have nothing is free.
+Imports nothing of ours. setpriv cannot do it where NET_ADMIN is all there is: to shrink the bounding set
+takes CAP_SETPCAP, and without that root is given its capabilities anew with each exec. Under no_new_privs
+exec gives no more than there was before (cap_bprm_creds_from_file() of the kernel), and to have nothing is
+free.
 """
 
 import ctypes

@@ -7,7 +7,7 @@ overruns the socket (ENOBUFS) is one more reason to wake, and loses nothing.
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from entrypoint.network import PROTOCOL
 from entrypoint.parse import TABLES_HELD
@@ -32,23 +32,26 @@ _EVENTS = (
     | RTMGRP_IPV6_RULE
 )
 _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
+NETLINK_NETFILTER = 12
+NFNLGRP_NFTABLES = 1 << 6
+"""Group 7 of linux/netfilter/nfnetlink.h."""
+_Filter = Sequence[bpf.Instruction]
 _RT_TABLE_COMPAT = 252  # what the one-byte field of a route says for a table above 255
 
 
 class Watcher:
-    """Calls back when something changed that may concern us.
+    """Calls back when something changed that may concern us."""
 
-    A client that sets thousands of routes in the main table wakes nobody: the kernel drops those events
-    before they reach us, all but those of a default route, of routes with our tag, and of tables that may be
-    ours.
-    """
+    def __init__(self, wake: Callable[[], None], kind: int, groups: int, program: _Filter = ()) -> None:
+        """Open the event socket of a kind of netlink for these groups, less what `program` drops.
 
-    def __init__(self, wake: Callable[[], None], first_table: int) -> None:
-        """Open the event socket; raises OSError where the kernel gives none."""
+        Raises OSError where the kernel gives none.
+        """
         self._wake = wake
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-        bpf.attach(self._socket, _route_filter(first_table))
-        self._socket.bind((0, _EVENTS))
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, kind)
+        if program:
+            bpf.attach(self._socket, program)
+        self._socket.bind((0, groups))
         asyncio.get_running_loop().add_reader(self._socket, self._drain)
 
     def close(self) -> None:
@@ -69,7 +72,22 @@ class Watcher:
         self._wake()
 
 
-def _route_filter(first_table: int) -> list[bpf.Instruction]:
+def route_events(wake: Callable[[], None], first_table: int) -> Watcher:
+    """Watch links, addresses, routes and rules.
+
+    A client that sets thousands of routes in the main table wakes nobody: the kernel drops those events
+    before they reach us, all but those of a default route, of routes with our tag, and of tables that may be
+    ours.
+    """
+    return Watcher(wake, socket.NETLINK_ROUTE, _EVENTS, _route_filter(first_table))
+
+
+def firewall_events(wake: Callable[[], None]) -> Watcher:
+    """Watch the tables of nftables, whosever they are."""
+    return Watcher(wake, NETLINK_NETFILTER, NFNLGRP_NFTABLES)
+
+
+def _route_filter(first_table: int) -> _Filter:
     """Write the socket filter.
 
     Offsets are those of struct nlmsghdr (16 bytes, type at 4) and struct rtmsg after it (prefix length of

@@ -1,4 +1,4 @@
-"""What each process that we start may do, as the kernel tells of it, with NET_ADMIN alone and with Docker's."""
+"""What each process that we start may do, as the kernel tells it."""
 
 import json
 import re
