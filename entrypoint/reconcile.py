@@ -11,6 +11,7 @@ from entrypoint import machine, policy
 from entrypoint.detect import ContainerNetwork, NextHop, container_networks, why_none
 from entrypoint.faults import BadSettings
 from entrypoint.hostnet import why_host
+from entrypoint.named import remarks, why_no_tunnel
 from entrypoint.network import PROTOCOL, IPAddress, IPNetwork, Snapshot
 from entrypoint.policy import Before, Brought, Change
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
@@ -40,11 +41,14 @@ class View:
     replies: tuple[Reply, ...] = ()
     problem: str | None = None
     """Why the kernel is not as wanted; None if it is."""
+    priority: int | None = None
+    """That of our first rule; None where there is none."""
 
 
-def see_that_it_can_be_served(view: View) -> None:
-    """Raise BadSettings where this is no network of a container, or no network of it can be served."""
-    if why := why_host(view.snapshot, machine.hosts()) or why_none(view.snapshot, view.networks):
+def see_that_it_can_be_served(view: View, settings: Settings) -> None:
+    """Raise BadSettings where this is no container's network, or it cannot be served as the settings say."""
+    why = why_host(view.snapshot, machine.hosts()) or why_none(view.snapshot, view.networks)
+    if why := why or why_no_tunnel(view.snapshot, settings.vpn_interface):
         raise BadSettings(*why.splitlines())
 
 
@@ -88,7 +92,8 @@ class Reconciler:
             snapshot.named_addresses(),
         )
         want = policy.in_front(policy.with_tunnel(want, self._brought.setup, snapshot), snapshot.places)
-        return policy.changes(want, snapshot), View(snapshot, networks, tables)
+        first = min((rule.priority for rule in want.rules), default=None)
+        return policy.changes(want, snapshot), View(snapshot, networks, tables, priority=first)
 
     def follow(self, brought: Brought) -> None:
         """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
@@ -109,7 +114,7 @@ class Reconciler:
         `remember_main` off: whoever makes the tunnel answers for the main table, and nothing is put back.
         """
         _, view = await self.plan()
-        see_that_it_can_be_served(view)
+        see_that_it_can_be_served(view, self._settings)
         if noted:
             self.before = noted
         elif remember_main:
@@ -178,13 +183,28 @@ class Reconciler:
         except OSError as error:
             self.view = replace(self.view, problem=str(error.strerror))
             asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)
-        found = (self.view.problem, *(network.problem for network in self.view.networks))
+        found = (
+            self.view.problem,
+            *(network.problem for network in self.view.networks),
+            *remarks(self.view.snapshot, self._named),
+            self._moved(),
+        )
         problems = {problem for problem in found if problem}
         # Once, and anew when it comes back: a pass is made with each event.
         for problem in problems - self._told:
             log.warning("%s", problem)
         self._told = problems
         self.on_pass()
+
+    def _moved(self) -> str | None:
+        """Say that our rules do not stand where RULE_PRIORITY has them; None where they do."""
+        at, meant = self.view.priority, self._settings.rule_priority
+        if at is None or at >= meant:
+            return None
+        return (
+            f"our rules have priority {at} instead of RULE_PRIORITY={meant}: saw another's rule at {at + 1}, "
+            "which would take replies before ours"
+        )
 
     async def _passes(self) -> View:
         problem = None
