@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.container.conftest import wait_until_ready
+from tests.lab.addresses import V4
 from tests.lab.docker import NETWORK, Container, DockerLab
 from tests.lab.docker_image import IMAGE
 from tests.lab.openvpn_server import OpenVPNServer
@@ -80,3 +81,17 @@ def test_what_is_missing_is_named(
     assert done.returncode == code, said
     assert [word for word in words if word not in said] == [], said
     assert "Traceback" not in said
+
+
+def test_the_hosts_own_network_is_refused(lab: DockerLab, server: OpenVPNServer, vpn_directory: Path) -> None:
+    """`network_mode: host`: nothing of the host is changed, be a gateway named or not."""
+    server.write_client_config(vpn_directory / "office.ovpn")
+    before = lab.server_a.run("ip", "rule").stdout
+    done = lab.run(
+        *("--network", "host", "--volume", f"{vpn_directory}:/vpn:ro", "--env", f"GATEWAYS=lan={V4.laptop}"),
+        *(NET_ADMIN, TUN, IMAGE),
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 78, said
+    assert "leave `network_mode: host` out" in said
+    assert lab.server_a.run("ip", "rule").stdout == before
