@@ -20,9 +20,9 @@ SHOWN_MAX = 60
 LINK_NAME_MAX = 15
 """IFNAMSIZ of linux/if.h, less its terminating zero."""
 TABLES_HELD = 64
-"""How many tables are ours from ROUTE_TABLE on: one per container interface."""
-RULE_PRIORITY_LAST = 32765
-"""The last priority before the kernel's own rule for the main table."""
+"""How many tables are ours from ROUTE_TABLE on: one per interface, tunnels from the last one down."""
+RULE_PRIORITY_LAST = 32764
+"""The last priority that leaves room for the one after it before the kernel's rule for the main table."""
 TABLE_LAST = 2**32 - 1 - TABLES_HELD
 DURATION_MAX_SECONDS = 24 * 3600.0
 INTERVAL_MIN_SECONDS = 1.0
@@ -156,12 +156,12 @@ def networks(value: str) -> tuple[IPNetwork, ...]:
             raise ValueError(
                 f"has {shown(item)}, which is no network; write it like 10.20.0.0/24 or fd00:20::/64"
             ) from None
-        if network.version == IPV6:
-            raise ValueError(f"has {shown(item)}: IPv6 is not built yet here; name the IPv4 networks alone")
         if not network.prefixlen:
             raise ValueError(
                 f"has {shown(item)}, which would take everything past the VPN; name the LAN alone"
             )
+        if network.version == IPV6 and network.is_link_local:
+            raise ValueError(f"has {shown(item)}, which is on every link and behind no gateway; leave it out")
         found.append(network)
     return tuple(dict.fromkeys(found))
 

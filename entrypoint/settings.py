@@ -131,7 +131,7 @@ class Settings:
     lan_networks: tuple[IPNetwork, ...] | None = _setting(
         "",
         parse.networks,
-        "IPv4 networks that connections opened from inside also reach by the Docker gateway",
+        "networks that connections opened from inside also reach by the Docker gateway",
         unit="CIDRs",
     )
     gateways: tuple[tuple[str, IPAddress], ...] | None = _setting(
@@ -144,17 +144,13 @@ class Settings:
         unit="ports",
         only=NOT_YET,
     )
-    kill_switch: str = _setting(
-        "off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel", only=("off",)
-    )
+    kill_switch: str = _setting("off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel")
     rule_priority: int = _setting(
         "90",
         parse.number(1, parse.RULE_PRIORITY_LAST),
-        "our rules' priority; less where a rule that names none came before them",
+        "our rules' priority, and the one after it; less where a rule that names none came before",
     )
-    route_table: int = _setting(
-        "7100", parse.first_table, "our first routing table; one per container interface"
-    )
+    route_table: int = _setting("7100", parse.first_table, "our first routing table; one per interface")
     health_listen: tuple[str, int] | None = _setting(
         "127.0.0.1:9797", parse.listen, "where the health endpoint listens, or `off`", unit="address:port"
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from entrypoint.network import IPAddress, TunnelSetup
+from entrypoint.network import IPAddress, IPNetwork, TunnelSetup
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ class Report:
     our mark. Told before the start, they are pinned before it."""
     addresses: tuple[IPAddress, ...] = ()
     """The tunnel's own addresses, as the client was given them."""
+    routes: frozenset[tuple[IPNetwork, IPAddress]] = frozenset()
+    """Routes that the client sets itself, with their gateways: those past the tunnel may outlive it."""
     setup: TunnelSetup | None = None
     """What the tunnel's link must be like, where the client leaves addresses and routes to us; None where it
     sets them itself."""
@@ -87,6 +89,8 @@ class Client(Protocol):
     """A device file that the program cannot do without."""
     title: str
     """What it is and by which configuration, for the log's first line."""
+    hosts: tuple[str, ...]
+    """Servers that the client looks up, by name or address, as the user wrote them."""
     notes: tuple[str, ...]
     """What the user should know about the configuration, such as directives that were left out."""
 

@@ -58,9 +58,29 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
         faults.append(
             f"cannot use VPN_DNS=vpn: VPN_CLIENT={kind} tells of no resolver; name the VPN's in VPN_DNS"
         )
+    faults += cannot_close(settings)
     if faults or client is None:
         raise BadSettings(*faults)
     return client
+
+
+def cannot_close(settings: Settings) -> list[str]:
+    """Say why the kill switch, where it is on, cannot tell the client's packets from all others."""
+    if settings.kill_switch == "off":
+        return []
+    if settings.vpn_client == "none":
+        fault = (
+            "cannot use KILL_SWITCH=on: with VPN_CLIENT=none nothing tells the packets of the tunnel's maker "
+            "from all others, and they would be stopped; use the kill switch of that VPN"
+        )
+        return [fault]
+    if settings.vpn_client == "command" and not settings.vpn_server:
+        fault = (
+            "cannot use KILL_SWITCH=on: the packets of VPN_COMMAND's program carry no mark, and nothing says "
+            "where they may go; name its servers in VPN_SERVER"
+        )
+        return [fault]
+    return []
 
 
 def _unused(kind: str, by: str, settings: Settings) -> list[str]:

@@ -94,6 +94,7 @@ class OpenConnect:
         if faults:
             raise BadSettings(*faults)
         self.title = f"openconnect ({protocol}) to {server}"
+        self.hosts: tuple[str, ...] = (self._server.host,)
         self._path = run_dir / SOCKET_NAME
         script = (sys.executable, "-I", "-S", str(SCRIPT), str(self._path))
         self._argv = (

@@ -161,6 +161,7 @@ class Progress:
             resolvers=ovpn_pushed.resolvers(variables),
             search=ovpn_pushed.search(variables),
             pushed=ovpn_pushed.texts(variables),
+            routes=ovpn_pushed.routes(variables),
         )
 
 

@@ -73,6 +73,7 @@ class WireGuard:
         self.title = f"wireguard with {config}, by {'the kernel' if self._kernel else 'wireguard-go'}"
         self.notes = tuple(f"{config}: {note}" for note in checked.notes)
         self._config: Config = checked
+        self.hosts = tuple(peer.endpoint.host for peer in checked.peers if peer.endpoint)
         self.link = interface or (config.stem if _LINK_NAME.fullmatch(config.stem) else DEFAULT_LINK)
         self._ipv6 = ipv6
         self._made = False

@@ -84,14 +84,15 @@ def test_what_is_missing_is_named(
 
 
 def test_the_hosts_own_network_is_refused(lab: DockerLab, server: OpenVPNServer, vpn_directory: Path) -> None:
-    """`network_mode: host`: nothing of the host is changed, be a gateway named or not."""
+    """`network_mode: host`: nothing of the host is changed, least of all is its gate closed."""
     server.write_client_config(vpn_directory / "office.ovpn")
-    before = lab.server_a.run("ip", "rule").stdout
+    before = [lab.server_a.run(*told).stdout for told in (("ip", "rule"), ("nft", "list", "tables"))]
     done = lab.run(
         *("--network", "host", "--volume", f"{vpn_directory}:/vpn:ro", "--env", f"GATEWAYS=lan={V4.laptop}"),
-        *(NET_ADMIN, TUN, IMAGE),
+        *("--env", "KILL_SWITCH=on", NET_ADMIN, TUN, IMAGE),
     )
     said = done.stdout + done.stderr
     assert done.returncode == 78, said
     assert "leave `network_mode: host` out" in said
-    assert lab.server_a.run("ip", "rule").stdout == before
+    after = [lab.server_a.run(*told).stdout for told in (("ip", "rule"), ("nft", "list", "tables"))]
+    assert after == before

@@ -135,7 +135,7 @@ def test_a_gateway_for_a_link_that_is_not_there_is_told_once(container: Containe
     keeper = container.keep({"GATEWAYS": "eth7=172.37.0.1,eth0=10.20.0.1", "RULE_PRIORITY": "95"}).watching()
     container.host.ip("rule add from 172.30.0.0/16 lookup main priority 94")
     keeper.process.wait_for_line(
-        "our rules have priority 93 instead of RULE_PRIORITY=95: saw another's rule at 94"
+        "our rules have priority 9[23] instead of RULE_PRIORITY=95: saw another's rule"
     )
     container.host.ip("rule del priority 94")
     for told in ("there is no eth7 yet", "lies in no network of eth0"):

@@ -13,10 +13,7 @@ from tests.unit.samples import SAMPLES
 
 NAMES = [row.name for row in TABLE]
 SECRETS = [row.name for row in TABLE if row.secret]
-NOT_BUILT = (
-    "UDP_REPLY_PORTS",
-    "KILL_SWITCH",
-)
+NOT_BUILT = ("UDP_REPLY_PORTS",)
 """Settings of which nothing but the default can be used so far."""
 
 names = st.sampled_from([*NAMES, *(name + "_FILE" for name in NAMES)])
@@ -94,7 +91,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         {
             "VPN_CLIENT": "opnvpn",
             "VPN_UP_TIMEOUT": "soon",
-            "KILL_SWITCH": "on",
+            "KILL_SWITCH": "maybe",
             "RULE_PRIORITY": "ninety",
             "VPN_PASSWORD_FILE": str(tmp_path / "none"),
         }
@@ -103,7 +100,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         "VPN_CLIENT='opnvpn'",
         "cannot",
         "VPN_UP_TIMEOUT='soon'",
-        "KILL_SWITCH='on'",
+        "KILL_SWITCH='maybe'",
         "RULE_PRIORITY='ninety'",
     ]
     assert "VPN_PASSWORD_FILE" in texts[1]
