@@ -20,7 +20,7 @@ from entrypoint.kill_switch import KillSwitch
 from entrypoint.network import IPAddress, Link
 from entrypoint.overlap import Overlap, in_use, overlaps
 from entrypoint.probe import Probe
-from entrypoint.reconcile import Reconciler
+from entrypoint.reconcile import Reconciler, see_that_it_is_no_host
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
@@ -56,6 +56,8 @@ async def run(settings: Settings, warnings: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(machine.alone())
         async with Rtnl() as rtnl:
+            # Before the gate: it would be the host's, and stay closed.
+            await see_that_it_is_no_host(rtnl)
             reconciler, firewall = Reconciler(rtnl, settings), Firewall()
             kill_switch = KillSwitch(settings, reconciler, firewall)
             stack.callback(kill_switch.tell)
