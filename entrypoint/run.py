@@ -50,7 +50,7 @@ async def run(settings: Settings, warnings: list[str]) -> None:
         log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
         client, endpoint, run_dir = _prepare(settings, stack)
-        async with Rtnl() as rtnl:
+        async with Rtnl(settings.route_table) as rtnl:
             reconciler = Reconciler(rtnl, settings)
             supervisor = Supervisor(client, reconciler, settings, run_dir)
             await _Run(settings, rtnl, reconciler, supervisor, run_dir).live(endpoint, stop)

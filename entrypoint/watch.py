@@ -33,7 +33,7 @@ _EVENTS = (
     | RTMGRP_IPV6_RULE
 )
 _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
-_RT_TABLE_COMPAT = 252  # what the one-byte field of a route says for a table above 255
+_RTA_TABLE = 15
 
 
 class Watcher:
@@ -73,29 +73,35 @@ class Watcher:
 def _route_filter(first_table: int) -> list[tuple[int, int, int, int]]:
     """Write the socket filter as classic BPF: (code, jump if true, jump if false, constant).
 
-    Offsets are those of struct nlmsghdr (16 bytes, type at 4) and struct rtmsg after it (prefix length of
-    the destination at 1, table at 4, protocol at 5) in linux/netlink.h and linux/rtnetlink.h. BPF loads in
+    Offsets are those of struct nlmsghdr (16 bytes, type at 4) and struct rtmsg after it (12 bytes, prefix
+    length of the destination at 1, protocol at 5) in linux/netlink.h and linux/rtnetlink.h. BPF loads in
     network order, netlink writes in the machine's.
     """
-    load_half, load_byte, equal, at_least, answer = 0x28, 0x30, 0x15, 0x35, 0x06
+    load_half, load_byte, equal, answer = 0x28, 0x30, 0x15, 0x06
+    load_word, load_word_behind_x, load_constant, x_constant, x_from_a = 0x20, 0x40, 0x00, 0x01, 0x07
+    # "A netlink attribute of type X, from A on": SKF_AD_OFF + SKF_AD_NLATTR of linux/filter.h.
+    find_attribute = (1 << 32) - 0x1000 + 12
     keep, drop = 0xFFFFFFFF, 0
-    # All tables above 255 look alike here; of those below, ours end before the kernel's own begin.
     ours = range(first_table, first_table + TABLES_HELD)
-    if first_table > _RT_TABLE_COMPAT:
-        ours = range(_RT_TABLE_COMPAT, _RT_TABLE_COMPAT + 1)
+    # The byte that rtmsg has for a table holds no number above 255.
+    tables = [(equal, ours.stop - table, 0, socket.htonl(table)) for table in ours]
+    end = len(tables) + 1
     return [
         (load_half, 0, 0, 4),
         (equal, 1, 0, socket.htons(_RTM_NEWROUTE)),
-        (equal, 0, 7, socket.htons(_RTM_DELROUTE)),
+        (equal, 0, end + 9, socket.htons(_RTM_DELROUTE)),
         (load_byte, 0, 0, 16 + 1),
-        (equal, 5, 0, 0),
+        (equal, end + 7, 0, 0),
         (load_byte, 0, 0, 16 + 5),
-        (equal, 3, 0, PROTOCOL),
-        (load_byte, 0, 0, 16 + 4),
-        (at_least, 0, 2, ours.start),
-        (at_least, 1, 0, ours.stop),
-        (answer, 0, 0, keep),
+        (equal, end + 5, 0, PROTOCOL),
+        (load_constant, 0, 0, 16 + 12),
+        (x_constant, 0, 0, _RTA_TABLE),
+        (load_word, 0, 0, find_attribute),
+        (x_from_a, 0, 0, 0),
+        (load_word_behind_x, 0, 0, 4),
+        *tables,
         (answer, 0, 0, drop),
+        (answer, 0, 0, keep),
     ]
 
 
