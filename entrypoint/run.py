@@ -55,7 +55,7 @@ async def run(settings: Settings, warnings: list[str]) -> None:
         log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
         stack.enter_context(machine.alone())
-        async with Rtnl() as rtnl:
+        async with Rtnl(settings.route_table) as rtnl:
             # Before the gate: it would be the host's, and stay closed.
             await see_that_it_is_no_host(rtnl)
             reconciler, firewall = Reconciler(rtnl, settings), Firewall()
