@@ -12,6 +12,10 @@ gc.disable()
 _ended = 0 if sys.argv[1:] in ([], ["run"]) else 128
 for _number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(_number, lambda number, _frame: sys.exit(_ended and _ended + number))
+if not _ended:
+    # Their default is the end. A handler, as what is ignored would be handed on to the client.
+    for _number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(_number, lambda _number, _frame: None)
 
 import argparse  # noqa: E402 - see above
 import asyncio  # noqa: E402

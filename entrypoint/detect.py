@@ -172,6 +172,9 @@ def _with_gateway(
         # Beside a VPN that took the default route away, the host route to its server names the gateway.
         others = [route for route in routes if route.gateway and route.protocol != PROTOCOL]
         hops = _best(main) or _best(theirs) or _best(ours) or _best(others)
+        # It also knows which of several is no stray of that client's.
+        if len(hops) > 1:
+            hops = hops & _best(ours) or hops
     if len(hops) == 1:
         return replace(network, gateway=hops.pop())
     where = f"{network.link} ({network.network})"

@@ -46,13 +46,16 @@ def family(version: int) -> socket.AddressFamily:
     return socket.AF_INET6 if version == IPV6 else socket.AF_INET
 
 
-def link(message: Any) -> Link:
-    """Read RTM_NEWLINK."""
+def link(message: Any) -> Link | None:
+    """Read RTM_NEWLINK; None for a link whose name is no text: nobody can write it in a setting."""
+    name = message.get("ifname")
+    if not isinstance(name, str):
+        return None  # pyroute2 leaves as bytes what is not UTF-8
     kind = message.get(("linkinfo", "kind")) or ("ppp" if message["ifi_type"] == _ARPHRD_PPP else "")
     flags = message["flags"]
     return Link(
         message["index"],
-        message.get("ifname"),
+        name,
         kind,
         up=bool(flags & _IFF_UP),
         loopback=bool(flags & _IFF_LOOPBACK),
@@ -148,8 +151,8 @@ def rule_arguments(rule: Rule) -> dict[str, Any]:
     if rule.mark:
         arguments["fwmark"] = rule.mark
     if rule.destination:
-        arguments["dst"] = str(rule.destination.network_address)
-        arguments["dst_len"] = rule.destination.prefixlen
+        # pyroute2 takes the address 0.0.0.0 or :: alone for no destination, and keeps the length.
+        arguments["dst"] = str(rule.destination)
     return arguments
 
 

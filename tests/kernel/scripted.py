@@ -22,6 +22,7 @@ class Scripted:
     name: ClassVar[str] = "scripted"
     device: str | None = None
     title = "a script"
+    hosts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __init__(self, script: str, report: Report, *, makes_tunnel: bool, stdin: bytes = b"") -> None:

@@ -131,6 +131,14 @@ def test_a_killed_runs_table_still_knows_the_gateway() -> None:
     assert lines(find(seen)) == ["172.30.0.0/16 on eth0 by 172.30.0.1"]
 
 
+def test_a_killed_runs_table_tells_the_gateway_from_a_stray() -> None:
+    """A server can push a default route by a neighbour; alone, two are no choice of ours."""
+    stray = DOCKER.routes(route("default", via="172.30.0.3"))
+    ours = route("default", via="172.30.0.1", table=7100, protocol=PROTOCOL)
+    assert lines(find(stray.routes(ours))) == lines(find(DOCKER))
+    assert find(stray)[0].problem
+
+
 def test_a_moved_default_goes_before_our_own_table() -> None:
     """What we set says where the gateway was."""
     seen = (

@@ -210,6 +210,19 @@ def test_the_reason_of_a_reconnection_stays_in_sight_until_connected() -> None:
     assert told(*lines, ">STATE:3,CONNECTED,SUCCESS,10.99.0.2,,,,").detail == "connected"
 
 
+def test_a_reason_is_told_in_words_for_people() -> None:
+    """A word of openvpn's own stands only where nothing better is known, and never in its place."""
+    silent = told(">STATE:1,RECONNECTING,server_poll,,,,,").detail
+    assert silent.startswith("reconnecting (the server gave no answer; ")
+    unknown = told(">STATE:1,RECONNECTING,some-word,,,,,").detail
+    assert unknown == "reconnecting (some-word)"
+    assert told(">STATE:1,RECONNECTING,server_poll,,,,,", ">STATE:2,EXITING,SIGUSR1,,,,,").detail == (
+        silent.replace("reconnecting", "ending")
+    )
+    after = (">STATE:1,CONNECTED,SUCCESS,10.99.0.2,,,,", ">STATE:2,RECONNECTING,some-word,,,,,")
+    assert told(">STATE:0,RECONNECTING,server_poll,,,,,", *after).detail == unknown
+
+
 def test_a_server_that_is_not_trusted_is_told_from_one_that_is_silent() -> None:
     """It has answered before TLS failed."""
     lines = [">STATE:1,WAIT,,,,,,", ">STATE:2,AUTH,,,,,,", ">STATE:3,RECONNECTING,tls-error,,,,,"]

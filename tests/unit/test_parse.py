@@ -68,6 +68,27 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         parse.duration(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.83",
+        "127.0.0.1",
+        "127.0.0.11",
+        "::1",
+        "0.0.0.0",  # noqa: S104 - no resolver
+        "::",
+        "224.0.0.1",
+        "ff02::fb",
+        "255.255.255.255",
+        "10.0.0.53,127.0.0.1",
+    ],
+)
+def test_what_can_be_no_resolver_is_refused(text: str) -> None:
+    """Our own resolver would ask itself, or nobody; Docker's is what `keep` means."""
+    with pytest.raises(ValueError, match="can be no resolver of a VPN"):
+        parse.dns(text)
+
+
 def test_networks_are_stored_as_the_kernel_stores_them() -> None:
     """Host bits go, doubles too; commas and blanks part them."""
     assert parse.networks("10.20.0.5/24, 10.20.0.0/24\n 192.168.7.1/32,") == (
