@@ -137,6 +137,8 @@ class _Run:
         supervisor.on_state = self._dns.wake.set
         # Where the last tunnel's resolver was asked, the one from before is needed to find the server.
         supervisor.before_attempt = self._before_attempt
+        # And whoever reads "ready" may ask the next moment.
+        supervisor.before_up = self._dns.before_up
 
     async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
         """Rule and table first, then the client, then health; the other way round at the stop."""
