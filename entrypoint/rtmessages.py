@@ -7,11 +7,13 @@ from typing import Any
 
 from entrypoint.network import (
     IPV6,
+    LAST_METRIC,
     PROTOCOL,
     Address,
     IPAddress,
     IPInterface,
     IPNetwork,
+    LastResort,
     Link,
     LinkState,
     Route,
@@ -19,6 +21,7 @@ from entrypoint.network import (
 )
 
 _RTN_UNICAST = 1
+RTN_UNREACHABLE = 7
 _FR_ACT_TO_TBL = 1
 _RT_SCOPE_LINK = 253
 _RTNH_F_ONLINK = 4
@@ -175,6 +178,26 @@ def route_arguments(route: Route, link_index: int) -> dict[str, Any]:
     if route.metric:
         arguments["priority"] = route.metric
     return arguments
+
+
+def last_resort(message: Any) -> LastResort | None:
+    """Read RTM_NEWROUTE of an unreachable route; None where it does not end a table as ours do."""
+    if message["dst_len"] or message.get("priority") != LAST_METRIC:
+        return None
+    version = IPV6 if message["family"] == socket.AF_INET6 else 4
+    return LastResort(version, message.get("table") or message["table"], message["proto"])
+
+
+def last_resort_arguments(end: LastResort) -> dict[str, Any]:
+    """Write a table's last resort as pyroute2 takes it."""
+    return {
+        "family": family(end.version),
+        "type": "unreachable",
+        "dst": "::/0" if end.version == IPV6 else "0.0.0.0/0",
+        "priority": LAST_METRIC,
+        "table": end.table,
+        "proto": end.protocol,
+    }
 
 
 def address_arguments(interface: IPInterface, link_index: int) -> dict[str, Any]:

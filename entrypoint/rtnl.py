@@ -27,6 +27,7 @@ from entrypoint.network import (
     MAIN_TABLE,
     PROTOCOL,
     IPAddress,
+    LastResort,
     Link,
     LinkAddress,
     LinkState,
@@ -112,7 +113,8 @@ class Rtnl:
                 # The client's own routes into the tunnel may be thousands, and concern nobody.
                 protocol = PROTOCOL if link.is_tunnel else 0
                 routes += [route async for route in self._routes(link.index, names, protocol)]
-        return Snapshot(links, addresses, tuple(routes), rules, places)
+        ends = tuple([end async for end in self._last_resorts()])
+        return Snapshot(links, addresses, tuple(routes), ends, rules, places)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""
@@ -185,6 +187,8 @@ class Rtnl:
             case Route() as route:
                 arguments = rtmessages.route_arguments(route, await self._index(route.link))
                 await self._netlink.route(change.verb, **arguments)
+            case LastResort() as end:
+                await self._netlink.route(change.verb, **rtmessages.last_resort_arguments(end))
             case LinkAddress() as address:
                 arguments = rtmessages.address_arguments(address.interface, await self._index(address.link))
                 await self._netlink.addr(change.verb, **arguments)
@@ -194,15 +198,26 @@ class Rtnl:
 
     async def _routes(self, link: int, names: dict[int, str], protocol: int = 0) -> AsyncIterator[Route]:
         """Read the routes by a link, of one protocol or (0) of all."""
+        async for answer in self._route_dump({"proto": protocol}, [("RTA_OIF", link)]):
+            for route in rtmessages.unicast_routes(answer, names):
+                yield route
+
+    async def _last_resorts(self) -> AsyncIterator[LastResort]:
+        async for answer in self._route_dump({"proto": PROTOCOL, "type": rtmessages.RTN_UNREACHABLE}):
+            if end := rtmessages.last_resort(answer):
+                yield end
+
+    async def _route_dump(self, fields: dict[str, int], attributes: Iterable[Any] = ()) -> AsyncIterator[Any]:
+        """Read what the kernel finds of both families by these fields and attributes."""
         for version in (4, IPV6):
             message = _route_request(version)
-            message["proto"] = protocol
-            message["attrs"] = [("RTA_OIF", link)]
+            for name, value in fields.items():
+                message[name] = value
+            message["attrs"] = list(attributes)
             try:
                 request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP)
                 async for answer in request:
-                    for route in rtmessages.unicast_routes(answer, names):
-                        yield route
+                    yield answer
             except NetlinkError as error:
                 # A link that has just gone has no routes; its event brings us back.
                 if error.code not in {*_NO_SUCH_FAMILY, errno.ENODEV}:
