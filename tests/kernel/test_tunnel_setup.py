@@ -1,6 +1,7 @@
 """A client that leaves its link to us, one without a process, and a tunnel that somebody else makes."""
 
 import asyncio
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
@@ -60,6 +61,20 @@ def test_what_a_client_leaves_to_us_is_made_and_gone_after_the_stop(
 
     inside(container, work)
     assert everything(container.host) == before
+
+
+def test_an_address_that_the_gateway_has_is_never_set(container: Container, tmp_path: Path) -> None:
+    """The attempt ends with the reason, and the next one comes."""
+    settings, _ = load({})
+    setup = replace(SETUP, addresses=(ip_interface("172.30.0.1/32"),))
+
+    async def work() -> None:
+        async with supervised(settings, LINK, tmp_path, replace(LEFT_TO_US, setup=setup)) as supervisor:
+            await comes(lambda: supervisor.restarts == 1)
+            assert "172.30.0.1, which is the gateway of eth0" in str(supervisor.failure)
+            assert container.host.addresses("tun0") == []
+
+    inside(container, work)
 
 
 @pytest.mark.parametrize(
