@@ -47,6 +47,10 @@ check: $(STAMP) ## format, lint, types, import contracts, unit tests: no root, s
 test: root packages check ## all tests: check, then kernel, tunnel and container (root)
 	$(PYTEST) --durations=10 $(PRIVILEGED)
 
+.PHONY: chaos
+chaos: root packages $(STAMP) ## breaks all around it at random: SECONDS=3600 SEED=7 (root)
+	@$(PY) -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: root packages $(STAMP) ## Sidegate beside each bare client: time, loss, memory, CPU (root)
 	@$(PY) -m bench

@@ -5,9 +5,7 @@ import re
 import time
 
 from entrypoint import __version__, machine
-from entrypoint.detect import why_none
-from entrypoint.faults import BadSettings
-from entrypoint.reconcile import Reconciler
+from entrypoint.reconcile import Reconciler, see_that_it_can_be_served
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from healthcheck.ask import TIMEOUT_SECONDS, AskError, EndpointOffError, ask
@@ -22,13 +20,12 @@ async def plan(settings: Settings) -> str:
 
     Raises BadSettings where no network can be served.
     """
-    async with Rtnl() as rtnl:
+    async with Rtnl(settings.route_table) as rtnl:
         steps, view = await Reconciler(rtnl, settings).plan()
     if machine.one_runs():
-        # What its client's tunnel brought is known to it alone.
-        steps = [step for step in steps if not step.takes_from_tunnel]
-    if why := why_none(view.snapshot, view.networks):
-        raise BadSettings(*why.splitlines())
+        # What its client's tunnel brought, and what stood before, is known to it alone.
+        steps = [step for step in steps if not (step.takes_from_tunnel or step.copies)]
+    see_that_it_can_be_served(view, settings)
     notes = [
         f"# {network.link} {network.interface}: table {view.tables[network.link]}, gateway {network.gateway}"
         if network.gateway

@@ -4,6 +4,7 @@ from entrypoint import __version__
 from entrypoint.detect import ContainerNetwork
 from entrypoint.dns import Dns, Surroundings
 from entrypoint.hooks import Hooks, TunnelEvent
+from entrypoint.kill_switch import KillSwitch
 from entrypoint.lifecycle import State
 from entrypoint.log import hide
 from entrypoint.overlap import Overlap
@@ -14,6 +15,7 @@ from entrypoint.supervisor import Supervisor
 from healthcheck.facts import (
     ClientFacts,
     Facts,
+    GateFacts,
     NetworkFacts,
     OverlapFacts,
     ProbeFacts,
@@ -31,6 +33,7 @@ def gather(
     hooks: Hooks,
     *,
     dns: Dns,
+    kill_switch: KillSwitch,
 ) -> Facts:
     """Return the facts of this moment."""
     view, report = reconciler.view, supervisor.report
@@ -43,7 +46,7 @@ def gather(
             alive=supervisor.alive,
             pid=supervisor.tree.pid if supervisor.tree and supervisor.alive else None,
             connected=report.connected,
-            stands=report.stands,
+            stands=report.stands if report.connected else "",
             # What a program or a server said may quote what it was told.
             detail=hide(report.detail),
             failure=hide(report.failure or supervisor.failure or "") or None,
@@ -54,6 +57,7 @@ def gather(
         ),
         tunnel=_tunnel(supervisor),
         probe=_probe(probe) if probe else None,
+        gate=GateFacts(problem=kill_switch.problem, repairs=kill_switch.repairs) if kill_switch.on else None,
         networks=tuple(
             NetworkFacts(
                 interface=network.link,
@@ -72,7 +76,7 @@ def gather(
         ),
         overlaps=tuple(
             OverlapFacts(route=str(overlap.route), network=str(overlap.network), seen=overlap.seen)
-            for overlap in overlaps
+            for overlap in (overlaps if supervisor.tunnel else ())
         ),
         warnings=(
             *((WarningFacts(name="client", text=report.warning),) if report.warning else ()),
@@ -122,7 +126,8 @@ def _probe(probe: Probe) -> ProbeFacts:
 def surroundings(supervisor: Supervisor, reconciler: Reconciler, choice: Choice) -> Surroundings:
     """Return what decides who is asked for names at this moment; `choice` is VPN_DNS."""
     networks = reconciler.view.networks
-    if supervisor.state is not State.UP or not supervisor.tunnel:
+    stands = supervisor.state is State.UP or supervisor.coming_up
+    if not stands or not supervisor.tunnel:
         return Surroundings(networks=networks)
     report, (link, _) = supervisor.report, supervisor.tunnel
     return Surroundings(upstream(choice, report.resolvers, report.search, link.name), networks)

@@ -16,6 +16,9 @@ MARK = 0x5347
 IPV6 = 6
 """What `version` says of an IPv6 address."""
 
+CONFIGURED = frozenset({4, 9, 16})
+"""RTPROT_STATIC, RTPROT_RA and RTPROT_DHCP of linux/rtnetlink.h: routes of who is in charge of a link."""
+
 MAIN_TABLE = 254
 """RT_TABLE_MAIN of linux/rtnetlink.h."""
 
@@ -41,6 +44,8 @@ class Link:
     """IFF_LOWER_UP: there is a signal, or the other end of the pair is up."""
     mtu: int = 0
     """IFLA_MTU, in bytes; 0 where nobody asked."""
+    point_to_point: bool = False
+    """IFF_POINTOPOINT: all that leaves reaches the one other end, whatever the next hop; not so for tap."""
 
     @property
     def is_tunnel(self) -> bool:

@@ -55,6 +55,12 @@ class Change:
             return self.verb == "del" and self.item.destination is not None
         return self.verb == "del" and isinstance(self.item, Route) and self.item.table == MAIN_TABLE
 
+    @property
+    def copies(self) -> bool:
+        """Whether it makes a route of our tables out of one of the main table."""
+        route = isinstance(self.item, Route) and self.item.gateway and not self.item.is_default
+        return self.verb != "del" and bool(route)
+
     def __str__(self) -> str:
         match self.item:
             case LinkState():
@@ -165,9 +171,7 @@ def wanted(
         rules[Rule(ANYWHERE[version], table, priority, mark=MARK)] = None
     for network_beside in beside:
         if network_beside.version in out:
-            # In IPv6 replies that bear the tunnel's address cannot be told from what has no source yet.
-            source = ANYWHERE[IPV6] if network_beside.version == IPV6 else NO_SOURCE
-            rules[Rule(source, out[network_beside.version], priority, network_beside)] = None
+            rules[_beside(network_beside, out[network_beside.version], priority)] = None
     ends = {
         LastResort(network.interface.version, tables[network.link]): None
         for network in serving
@@ -195,6 +199,14 @@ def with_tunnel(want: Wanted, setup: TunnelSetup | None, snapshot: Snapshot) -> 
     )
 
 
+def _beside(network: IPNetwork, table: int, priority: int) -> Rule:
+    """Return the rule for what has no source yet, and goes to a network by the gateway."""
+    if network.version == IPV6:
+        # In IPv6 that is what no rule by source took: those stand before.
+        return Rule(ANYWHERE[IPV6], table, priority + 1, network)
+    return Rule(NO_SOURCE, table, priority, network)
+
+
 def in_front(want: Wanted, places: Collection[tuple[int, int]]) -> Wanted:
     """Move our rules before those that took a place right before ours without asking for one.
 
@@ -203,9 +215,14 @@ def in_front(want: Wanted, places: Collection[tuple[int, int]]) -> Wanted:
     """
 
     def moved(rule: Rule) -> Rule:
-        ahead = range(max(rule.priority - PLACES_AHEAD, 1), rule.priority)
-        taken = [place for version, place in places if version == rule.source.version and place in ahead]
-        return replace(rule, priority=max(min(taken, default=rule.priority + 1) - 1, 1))
+        version = rule.source.version
+        held = [each.priority for each in want.rules if each.source.version == version]
+        first, length = min(held), max(held) - min(held) + 1
+        ahead = range(max(first - PLACES_AHEAD, 1), first)
+        taken = [place for other, place in places if other == version and place in ahead]
+        # All of a family move together: those by source stay before those by destination.
+        start = max(min(taken) - length, 1) if taken else first
+        return replace(rule, priority=rule.priority - first + start)
 
     return replace(want, rules=tuple(map(moved, want.rules)))
 
@@ -309,8 +326,9 @@ def before_client(
     now = tuple(route for route in main_routes(snapshot) if not traces.hold(route))
     with_default = {route.destination for route in now if route.is_default}
     taken: dict[IPNetwork, Route] = {}
+    in_tunnels = {link.name for link in snapshot.links if link.is_tunnel}
     for route in sorted(snapshot.routes, key=lambda route: route.table):
-        ours = route.protocol == PROTOCOL and route.is_default
+        ours = route.protocol == PROTOCOL and route.is_default and route.link not in in_tunnels
         if ours and route.destination not in with_default and not _is_named(route, named):
             taken.setdefault(route.destination, replace(route, table=MAIN_TABLE, protocol=BOOT_PROTOCOL))
     return (*now, *taken.values())

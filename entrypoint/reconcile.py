@@ -4,18 +4,23 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from entrypoint import policy
-from entrypoint.detect import ContainerNetwork, NextHop, container_networks, why_none
+from entrypoint import machine, policy
+from entrypoint.detect import ContainerNetwork, container_networks, why_none
 from entrypoint.faults import BadSettings
-from entrypoint.network import PROTOCOL, IPAddress, IPNetwork, Snapshot
+from entrypoint.hostnet import why_host
+from entrypoint.named import remarks, why_no_tunnel
+from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Before, Brought, Change, Traces
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
+from entrypoint.search import Search
 from entrypoint.settings import Settings
-from entrypoint.watch import Watcher
+from entrypoint.statics import with_static_routes
+from entrypoint.tunnel_side import tunnel_tables, with_tunnel_side
+from entrypoint.watch import route_events
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +47,21 @@ class View:
     replies: tuple[Reply, ...] = ()
     problem: str | None = None
     """Why the kernel is not as wanted; None if it is."""
+    priority: int | None = None
+    """That of our first rule; None where there is none."""
+
+
+async def see_that_it_is_no_host(rtnl: Rtnl) -> None:
+    """Raise BadSettings where this is the host's own network: nothing of it is ours to change."""
+    if why := why_host(await rtnl.snapshot(), machine.hosts()):
+        raise BadSettings(why)
+
+
+def see_that_it_can_be_served(view: View, settings: Settings) -> None:
+    """Raise BadSettings where this is no container's network, or it cannot be served as the settings say."""
+    why = why_host(view.snapshot, machine.hosts()) or why_none(view.snapshot, view.networks)
+    if why := why or why_no_tunnel(view.snapshot, settings.vpn_interface):
+        raise BadSettings(*why.splitlines())
 
 
 class Reconciler:
@@ -57,39 +77,60 @@ class Reconciler:
         """Destinations that the tunnel's routes take: where a reply gone astray would show."""
         self.before = Before()
         """The main table as it was before the client."""
-        self._brought = Brought()
+        self.brought = Brought()
+        """What the client's tunnel brings."""
+        self.also: Callable[[], Awaitable[None]] | None = None
+        """Awaited in each pass, once rules and routes stand: what else follows from the networks."""
         self._rtnl = rtnl
         self._settings = settings
         self._named: dict[tuple[str, int], IPAddress] = {
             (name, gateway.version): gateway for name, gateway in settings.gateways or ()
         }
-        self._gateways: dict[tuple[str, IPNetwork], NextHop] = {}
         self._told: set[str] = set()
         self._wake = asyncio.Event()
+        self._search = Search(self._wake.set)
         self._pass = asyncio.Lock()
         self._began = False
+        self._knows_before = False
         self._repairs_seen = 0
         self._mended_at: collections.deque[float] = collections.deque(maxlen=MENDED_MAX)
 
-    async def plan(self) -> tuple[list[Change], View]:
-        """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
-        snapshot = await self._rtnl.snapshot()
-        networks = container_networks(snapshot, self._named, self._gateways)
-        tables = policy.assign_tables(networks, self.view.tables, self._settings.route_table)
+    async def plan(self, *, whole: bool = False) -> tuple[list[Change], View]:
+        """Return what a pass would change, and what it saw; touches nothing. Raises OSError.
+
+        `whole` is for what has to know every route by a container link.
+        """
+        snapshot = await self._rtnl.snapshot(whole=whole)
+        search = self._search
+        networks = container_networks(snapshot, self._named, search.known, search.silent)
+        held, first = self.view.tables, self._settings.route_table
+        priority = self._settings.rule_priority
+        tables = policy.assign_tables(networks, held, first)
+        tables |= tunnel_tables(snapshot, held, first)
         want = policy.wanted(
             networks,
             tables,
-            self._settings.rule_priority,
-            (*(self._settings.lan_networks or ()), *self._brought.beside),
+            priority,
+            (*(self._settings.lan_networks or ()), *self.brought.beside),
             snapshot.named_addresses(),
         )
-        want = policy.in_front(policy.with_tunnel(want, self._brought.setup, snapshot), snapshot.places)
-        return policy.changes(want, snapshot), View(snapshot, networks, tables)
+        want = replace(want, routes=(*want.routes, *search.questions(networks, tables)))
+        want = with_static_routes(want, snapshot, tables, self._trusted(snapshot))
+        want = with_tunnel_side(want, snapshot, tables, priority)
+        want = policy.in_front(policy.with_tunnel(want, self.brought.setup, snapshot), snapshot.places)
+        at = min((rule.priority for rule in want.rules), default=None)
+        return policy.changes(want, snapshot), View(snapshot, networks, tables, priority=at)
+
+    def _trusted(self, snapshot: Snapshot) -> tuple[Route, ...]:
+        """Return the main table's routes before the client; until one begins, those that are there."""
+        if self._knows_before:
+            return self.before.routes
+        return policy.before_client(snapshot, Traces(), self._named)
 
     def follow(self, brought: Brought) -> None:
         """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
-        if brought != self._brought:
-            self._brought = brought
+        if brought != self.brought:
+            self.brought = brought
             self._wake.set()
 
     async def begin(
@@ -108,15 +149,16 @@ class Reconciler:
             # A route that the dead client left may hide the gateway.
             self.before = noted
             await self.restore(traces or Traces())
-        _, view = await self.plan()
-        if why := why_none(view.snapshot, view.networks):
-            raise BadSettings(*why.splitlines())
+        _, view = await self.plan(whole=True)
+        see_that_it_can_be_served(view, self._settings)
         if not noted and remember_main:
             routes = policy.before_client(view.snapshot, traces or Traces(), self._named)
             self.before = Before(routes, view.snapshot.links)
+        self._knows_before = True
         left = sum(rule.protocol == PROTOCOL for rule in view.snapshot.rules)
         if left:
             log.info("adopted %d rules that an earlier run left here", left)
+        self._search.begun = True
         await self.reconcile()
         if self.view.problem:
             raise BadSettings(self.view.problem)
@@ -124,7 +166,7 @@ class Reconciler:
 
     async def keep(self) -> None:
         """Reconcile at each event until cancelled."""
-        watcher = Watcher(self._wake.set, self._settings.route_table)
+        watcher = route_events(self._wake.set, self._settings.route_table)
         self._wake.set()  # what happened between the first pass and the watch
         try:
             while True:
@@ -156,7 +198,7 @@ class Reconciler:
         """Put the main table back as it was before the client, which has ended."""
         async with self._pass:
             try:
-                problem = await self._restore(traces, await self._rtnl.snapshot())
+                problem = await self._restore(traces, await self._rtnl.snapshot(whole=True))
             except OSError as error:
                 problem = str(error.strerror)
         if problem:
@@ -164,6 +206,7 @@ class Reconciler:
 
     async def remove(self) -> bool:
         """Remove what is ours; `keep` has ended. Returns whether it is gone; else the next run adopts it."""
+        await self._search.end()
         for last in (*[False] * (REMOVALS_MAX - 1), True):
             async with self._pass:
                 try:
@@ -182,10 +225,18 @@ class Reconciler:
         try:
             async with self._pass:
                 self.view = await self._passes()
+                if self.also:
+                    await self.also()
         except OSError as error:
             self.view = replace(self.view, problem=str(error.strerror))
             asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)
-        found = (self.view.problem, *(network.problem for network in self.view.networks))
+        settled = [n for n in self.view.networks if n.key not in self._search.asking]
+        found = (
+            self.view.problem,
+            *(network.problem for network in settled),
+            *remarks(self.view.snapshot, self._named),
+            self._moved(),
+        )
         problems = {problem for problem in found if problem}
         # Once, and anew when it comes back: a pass is made with each event.
         for problem in problems - self._told:
@@ -193,14 +244,24 @@ class Reconciler:
         self._told = problems
         self.on_pass()
 
+    def _moved(self) -> str | None:
+        """Say that our rules do not stand where RULE_PRIORITY has them; None where they do."""
+        at, meant = self.view.priority, self._settings.rule_priority
+        if at is None or at >= meant:
+            return None
+        return (
+            f"our rules have priority {at} instead of RULE_PRIORITY={meant}: saw another's rule ahead, "
+            "which would take replies before ours"
+        )
+
     async def _passes(self) -> View:
         problem = None
         for _ in range(PASSES_MAX):
             steps, view = await self.plan()
-            self._gateways |= {network.key: network.gateway for network in view.networks if network.gateway}
             # The next pass keeps the tables that this one gave.
             self.view = replace(self.view, tables=view.tables)
             problem = await self._apply(steps)
+            self._search.ask(view.networks, [a.interface.ip for a in view.snapshot.addresses])
             if self._began and any(step.sets_default for step in steps):
                 # A link that went down and up lost the main table's default route with ours, and the
                 # client cannot reach its server without it.

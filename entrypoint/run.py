@@ -13,23 +13,27 @@ from entrypoint.clients import choose
 from entrypoint.clients.base import Client
 from entrypoint.dns import Dns
 from entrypoint.faults import BadSettings, Fault, MissingPrivilege
+from entrypoint.firewall import Firewall
 from entrypoint.gather import gather, surroundings, tunnel_event
 from entrypoint.hooks import Hooks
+from entrypoint.kill_switch import KillSwitch
 from entrypoint.network import IPAddress, Link
 from entrypoint.overlap import Overlap, in_use, overlaps
 from entrypoint.probe import Probe
-from entrypoint.reconcile import Reconciler
+from entrypoint.reconcile import Reconciler, see_that_it_is_no_host
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
 from healthcheck import ask
 from healthcheck.facts import Facts
-from healthcheck.server import listen, serve
+from healthcheck.server import let_in, listen, serve
 from healthcheck.verdict import verdict
 
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+DEAF_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What asks other programs for something; it must not end the container."""
 OVERLAPS_TOLD = 3
 """The log's one line names so many; /status has them all."""
 ASKED_MAX = 8
@@ -37,23 +41,38 @@ ASKED_MAX = 8
 
 
 async def run(settings: Settings, warnings: list[str]) -> None:
-    """Serve until SIGTERM or SIGINT; raises BadSettings or MissingPrivilege, and then leaves nothing."""
+    """Serve until SIGTERM or SIGINT; raises BadSettings or MissingPrivilege, and then leaves nothing.
+
+    But for the gate of `KILL_SWITCH=on`: it is closed before anything else, and stays so.
+    """
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for number in DEAF_SIGNALS:
+        said = f"{number.name} does nothing here: settings are read at the start, so restart the container"
+        asyncio.get_running_loop().add_signal_handler(number, log.warning, said)
     for warning in warnings:
         log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
-        client, endpoint, run_dir = _prepare(settings, stack)
-        async with Rtnl() as rtnl:
-            reconciler = Reconciler(rtnl, settings)
+        stack.enter_context(machine.alone())
+        async with Rtnl(settings.route_table) as rtnl:
+            # Before the gate: it would be the host's, and stay closed.
+            await see_that_it_is_no_host(rtnl)
+            reconciler, firewall = Reconciler(rtnl, settings), Firewall()
+            kill_switch = KillSwitch(settings, reconciler, firewall)
+            stack.callback(kill_switch.tell)
+            await kill_switch.begin()
+            client, endpoint, run_dir = _prepare(settings, stack)
+            kill_switch.names = client.hosts
+            reconciler.also = kill_switch.follow
             supervisor = Supervisor(client, reconciler, settings, run_dir)
-            await _Run(settings, rtnl, reconciler, supervisor, run_dir).live(endpoint, stop)
+            parts = rtnl, reconciler, supervisor, run_dir
+            running = _Run(settings, *parts, firewall=firewall, kill_switch=kill_switch)
+            await running.live(endpoint, stop)
 
 
 def _prepare(settings: Settings, stack: contextlib.ExitStack) -> tuple[Client, socket.socket | None, Path]:
     """Look at all that can be wrong before anything is changed; raises every fault in one message."""
-    stack.enter_context(machine.alone())
     run_dir = machine.run_dir()
     faults: list[Fault] = []
     client, endpoint = None, None
@@ -94,15 +113,21 @@ class _Run:
         reconciler: Reconciler,
         supervisor: Supervisor,
         run_dir: Path,
+        *,
+        firewall: Firewall,
+        kill_switch: KillSwitch,
     ) -> None:
         self._settings = settings
         self._rtnl = rtnl
         self._reconciler = reconciler
         self._supervisor = supervisor
+        self._firewall = firewall
+        self._kill_switch = kill_switch
         self._overlaps: list[Overlap] = []
         self._came_up = asyncio.Event()
         self._dns = Dns(settings, run_dir, lambda: surroundings(supervisor, reconciler, settings.vpn_dns))
         self._hooks = Hooks(settings)
+        self._endpoint: socket.socket | None = None
         self._probe: Probe | None = None
         if settings.health_target:
             self._probe = Probe(settings.health_target, settings.health_interval, lambda: supervisor.tunnel)
@@ -111,11 +136,13 @@ class _Run:
         supervisor.on_up, supervisor.on_down = self._on_up, self._on_down
         supervisor.on_state = self._dns.wake.set
         # Where the last tunnel's resolver was asked, the one from before is needed to find the server.
-        supervisor.before_attempt = self._dns.after_client
+        supervisor.before_attempt = self._before_attempt
+        # And whoever reads "ready" may ask the next moment.
+        supervisor.before_up = self._dns.before_up
 
     async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
         """Rule and table first, then the client, then health; the other way round at the stop."""
-        reconciler, supervisor = self._reconciler, self._supervisor
+        reconciler, supervisor, self._endpoint = self._reconciler, self._supervisor, endpoint
         tasks: set[asyncio.Task[None]] = set()
         removed = False
         try:
@@ -132,7 +159,8 @@ class _Run:
             telling = asyncio.create_task(self._tell())
             keeping = asyncio.create_task(reconciler.keep())
             naming = asyncio.create_task(self._dns.keep())
-            tasks = {telling, keeping, naming, asyncio.create_task(self._serve(endpoint))}
+            guarding = asyncio.create_task(self._firewall.keep())
+            tasks = {telling, keeping, naming, guarding, asyncio.create_task(self._serve())}
             stopped = asyncio.ensure_future(stop.wait())
             ended, _ = await asyncio.wait({stopped, client, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
@@ -154,6 +182,11 @@ class _Run:
             log.info("stopped: no rule, route or process of ours is left")
         else:
             log.warning("stopped: rules or routes of ours are left")
+
+    async def _before_attempt(self) -> None:
+        await self._dns.after_client()
+        # What the file says by now decides which names the client asks for.
+        await self._kill_switch.follow()
 
     def _stop(self) -> None:
         self._supervisor.stop()
@@ -178,20 +211,25 @@ class _Run:
         if self._probe and self._supervisor.client.makes_tunnel:
             self._supervisor.give_up(why, worked=self._probe.answered)
 
-    async def _serve(self, endpoint: socket.socket | None) -> None:
+    async def _serve(self) -> None:
         # The server's import takes longer than all else at the start; the client need not wait for it.
         await self._supervisor.began.wait()
-        if endpoint:
-            await serve(endpoint, self._facts)
+        if self._endpoint:
+            await serve(self._endpoint, self._facts)
         else:
             await asyncio.Event().wait()
 
     def _facts(self) -> Facts:
         return gather(
-            self._supervisor, self._reconciler, self._overlaps, self._probe, self._hooks, dns=self._dns
+            *(self._supervisor, self._reconciler, self._overlaps, self._probe, self._hooks),
+            dns=self._dns,
+            kill_switch=self._kill_switch,
         )
 
     def _on_pass(self) -> None:
+        if self._endpoint:
+            outer = (link.index for link in self._reconciler.view.snapshot.links if not link.is_tunnel)
+            let_in(self._endpoint, set(outer))
         self._supervisor.kernel_changed()
         self._dns.wake.set()
 

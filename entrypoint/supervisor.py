@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from entrypoint import leftovers, machine
@@ -56,6 +56,10 @@ class Supervisor:
         """Called after each change of the state."""
         self.before_attempt: Callable[[], Awaitable[None]] | None = None
         """Awaited before each attempt: what a client needs to find its server."""
+        self.before_up: Callable[[], Awaitable[None]] | None = None
+        """Awaited when the tunnel stands, before the state says so: what its users need to go by it."""
+        self.coming_up = False
+        """Whether the tunnel stands, and `before_up` is awaited."""
         self._reconciler = reconciler
         self._settings = settings
         self._run_dir = run_dir
@@ -72,6 +76,8 @@ class Supervisor:
         """Whether an attempt has begun whose client needs no process."""
         self._peers: asyncio.Task[set[IPAddress]] | None = None
         """Who had a connection open with us as the attempt began."""
+        self._refused: set[IPAddress] = set()
+        """Addresses of LAN hosts that a tunnel was given: that cut the connections by which we knew them."""
         self._dead: str | None = None
         """Why the tunnel is dead that the client believes in."""
         self._worked = True
@@ -166,12 +172,13 @@ class Supervisor:
             why = f"cannot be started: {error.strerror}"
         finally:
             self.began.set()
-            self._under_way = False
+            self._under_way = self.coming_up = False
             if self.tree:
                 await self.tree.stop()
             await self.client.close()
             self._reconciler.follow(Brought(pinned=self.report.pinned))
-        return self.report.failure or why
+        told = self.report.failure or why
+        return f"{told}; {self.report.advice}" if self.report.advice else told
 
     async def _start(self) -> None:
         launch = await self._opened()
@@ -209,13 +216,15 @@ class Supervisor:
             if self.client.makes_tunnel:
                 stands = f" (it says: {self.report.detail})" if self.report.detail else ""
                 what = f"brought up no tunnel within {limit:g} s{stands}"
-                return f"{what}; see its log lines above{self._passed_over()}"
+                above = "; see its log lines above" if self.tree else ""
+                return f"{what}{above}{self._passed_over()}"
             log.warning("saw no tunnel within %g s; waiting on for somebody to bring one up", limit)
             why = await self._tunnel_comes()
         if why:
             return why
         self.failure = None
         self._enter(State.UP)
+        self.coming_up = False
         self.on_up()
         return None
 
@@ -234,11 +243,15 @@ class Supervisor:
             if self._peers:
                 await self._peers
             if self.tunnel:
-                self._refuse(interface.ip for interface in self.tunnel[1])
+                self._refuse([interface.ip for interface in self.tunnel[1]])
             if self._dead:
                 return self._dead
+            if self.report.connected and self.tunnel and self.before_up:
+                self.coming_up = True
+                await self.before_up()
             if self.report.connected and self.tunnel:
                 return None
+            self.coming_up = False
 
     async def _while_up(self) -> str | None:
         """Watch the tunnel; returns None once the client mends it itself, else why it is gone."""
@@ -249,13 +262,16 @@ class Supervisor:
         if self._stop.is_set():
             return why
         self._enter(State.RECONNECTING)
-        stands = self._dead or self.report.detail or "no word"
-        log.warning("the tunnel is gone; replies to the LAN are kept (%s)", stands)
+        # What the client said while it still believed in its tunnel is no reason.
+        stands = self._dead or ("" if self.report.connected else self.report.detail)
+        log.warning("the tunnel is gone; replies to the LAN are kept%s", f" ({stands})" if stands else "")
         if why is None and self.tunnel is None and not await self.client.mends_itself():
             if self.tree:
                 # A killed client's link is gone a moment before its end is told.
                 await asyncio.wait([self.tree.ended], timeout=END_TOLD_SECONDS)
             why = self._how_it_ended() or "lost its tunnel and does not know it"
+        if why is None and not stands and not self.report.connected and self.report.detail:
+            log.warning("%s: %s", self.client.name, self.report.detail)
         return why
 
     def _how_it_ended(self) -> str | None:
@@ -307,21 +323,23 @@ class Supervisor:
         self.tunnel = self._find_tunnel()
         self._changed.set()
 
-    def _refuse(self, addresses: Iterable[IPAddress]) -> bool:
+    def _refuse(self, addresses: Collection[IPAddress]) -> bool:
         """Give the attempt up where the tunnel may not have one of these addresses; returns whether."""
         # What others make is theirs to end.
         if not self.client.makes_tunnel:
             return False
         view = self._reconciler.view
+        peers = self._refused | (self._peers.result() if self._peers and self._peers.done() else set())
         around = Neighbourhood(
             view.snapshot,
             view.networks,
             self._settings.lan_networks or (),
             machine.resolvers(),
-            self._peers.result() if self._peers and self._peers.done() else (),
+            peers,
         )
         if why := refusal(addresses, around):
             self.give_up(why, worked=False)
+            self._refused |= peers.intersection(addresses)
         return why is not None
 
     def _find_tunnel(self) -> tuple[Link, tuple[IPInterface, ...]] | None:

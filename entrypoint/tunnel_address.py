@@ -16,7 +16,7 @@ class Neighbourhood:
     lan_networks: Collection[IPNetwork] = ()
     resolvers: Collection[IPAddress] = ()
     peers: Collection[IPAddress] = ()
-    """Who has a connection open with us."""
+    """Who is or was connected with us."""
 
 
 def refusal(addresses: Iterable[IPAddress], around: Neighbourhood) -> str | None:
@@ -48,5 +48,5 @@ def _whose(address: IPAddress, around: Neighbourhood) -> str | None:
         if address in lan:
             return f"in LAN_NETWORKS ({lan})"
     if address in around.peers:
-        return "the address of a host that has a connection open with us"
+        return "the address of a host that is connected with us"
     return None

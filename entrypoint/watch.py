@@ -5,14 +5,13 @@ overruns the socket (ENOBUFS) is one more reason to wake, and loses nothing.
 """
 
 import asyncio
-import ctypes
 import errno
 import socket
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from entrypoint.network import PROTOCOL
+from entrypoint.network import CONFIGURED, PROTOCOL
 from entrypoint.parse import TABLES_HELD
+from healthcheck import bpf
 
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_IFADDR = 0x10
@@ -33,23 +32,26 @@ _EVENTS = (
     | RTMGRP_IPV6_RULE
 )
 _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
-_RT_TABLE_COMPAT = 252  # what the one-byte field of a route says for a table above 255
+NETLINK_NETFILTER = 12
+NFNLGRP_NFTABLES = 1 << 6
+"""Group 7 of linux/netfilter/nfnetlink.h."""
+_Filter = Sequence[bpf.Instruction]
+_RTA_TABLE = 15
 
 
 class Watcher:
-    """Calls back when something changed that may concern us.
+    """Calls back when something changed that may concern us."""
 
-    A client that sets thousands of routes in the main table wakes nobody: the kernel drops those events
-    before they reach us, all but those of a default route, of routes with our tag, and of tables that may be
-    ours.
-    """
+    def __init__(self, wake: Callable[[], None], kind: int, groups: int, program: _Filter = ()) -> None:
+        """Open the event socket of a kind of netlink for these groups, less what `program` drops.
 
-    def __init__(self, wake: Callable[[], None], first_table: int) -> None:
-        """Open the event socket; raises OSError where the kernel gives none."""
+        Raises OSError where the kernel gives none.
+        """
         self._wake = wake
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-        _attach_filter(self._socket, _route_filter(first_table))
-        self._socket.bind((0, _EVENTS))
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, kind)
+        if program:
+            bpf.attach(self._socket, program)
+        self._socket.bind((0, groups))
         asyncio.get_running_loop().add_reader(self._socket, self._drain)
 
     def close(self) -> None:
@@ -70,40 +72,50 @@ class Watcher:
         self._wake()
 
 
-def _route_filter(first_table: int) -> list[tuple[int, int, int, int]]:
-    """Write the socket filter as classic BPF: (code, jump if true, jump if false, constant).
+def route_events(wake: Callable[[], None], first_table: int) -> Watcher:
+    """Watch links, addresses, routes and rules.
 
-    Offsets are those of struct nlmsghdr (16 bytes, type at 4) and struct rtmsg after it (prefix length of
-    the destination at 1, table at 4, protocol at 5) in linux/netlink.h and linux/rtnetlink.h. BPF loads in
+    A client that sets thousands of routes in the main table wakes nobody: the kernel drops those events
+    before they reach us, all but those of a default route, of routes with our tag or of who is in charge of
+    the link, and of tables that may be ours.
+    """
+    return Watcher(wake, socket.NETLINK_ROUTE, _EVENTS, _route_filter(first_table))
+
+
+def firewall_events(wake: Callable[[], None]) -> Watcher:
+    """Watch the tables of nftables, whosever they are."""
+    return Watcher(wake, NETLINK_NETFILTER, NFNLGRP_NFTABLES)
+
+
+def _route_filter(first_table: int) -> _Filter:
+    """Write the socket filter.
+
+    Offsets are those of struct nlmsghdr (16 bytes, type at 4) and struct rtmsg after it (12 bytes, prefix
+    length of the destination at 1, protocol at 5) in linux/netlink.h and linux/rtnetlink.h. BPF loads in
     network order, netlink writes in the machine's.
     """
-    load_half, load_byte, equal, at_least, answer = 0x28, 0x30, 0x15, 0x35, 0x06
-    keep, drop = 0xFFFFFFFF, 0
-    # All tables above 255 look alike here; of those below, ours end before the kernel's own begin.
-    ours = range(first_table, first_table + TABLES_HELD)
-    if first_table > _RT_TABLE_COMPAT:
-        ours = range(_RT_TABLE_COMPAT, _RT_TABLE_COMPAT + 1)
+    whose = sorted({PROTOCOL, *CONFIGURED})
+    # The byte that rtmsg has for a table holds no number above 255.
+    tables = range(first_table, first_table + TABLES_HELD)
+    keep = 6 + len(whose) + 5 + len(tables) + 1
+    """The place of the last instruction; a jump counts from the one behind it."""
     return [
-        (load_half, 0, 0, 4),
-        (equal, 1, 0, socket.htons(_RTM_NEWROUTE)),
-        (equal, 0, 7, socket.htons(_RTM_DELROUTE)),
-        (load_byte, 0, 0, 16 + 1),
-        (equal, 5, 0, 0),
-        (load_byte, 0, 0, 16 + 5),
-        (equal, 3, 0, PROTOCOL),
-        (load_byte, 0, 0, 16 + 4),
-        (at_least, 0, 2, ours.start),
-        (at_least, 1, 0, ours.stop),
-        (answer, 0, 0, keep),
-        (answer, 0, 0, drop),
+        (bpf.LOAD_HALF, 0, 0, 4),
+        (bpf.EQUAL, 1, 0, socket.htons(_RTM_NEWROUTE)),
+        (bpf.EQUAL, 0, keep - 3, socket.htons(_RTM_DELROUTE)),
+        (bpf.LOAD_BYTE, 0, 0, 16 + 1),
+        (bpf.EQUAL, keep - 5, 0, 0),
+        (bpf.LOAD_BYTE, 0, 0, 16 + 5),
+        *((bpf.EQUAL, keep - 1 - place, 0, protocol) for place, protocol in enumerate(whose, 6)),
+        (bpf.LOAD_CONSTANT, 0, 0, 16 + 12),
+        (bpf.X_CONSTANT, 0, 0, _RTA_TABLE),
+        (bpf.LOAD_WORD, 0, 0, bpf.FIND_ATTRIBUTE),
+        (bpf.X_FROM_A, 0, 0, 0),
+        (bpf.LOAD_WORD_BEHIND_X, 0, 0, 4),
+        *(
+            (bpf.EQUAL, keep - 1 - place, 0, socket.htonl(table))
+            for place, table in enumerate(tables, 6 + len(whose) + 5)
+        ),
+        (bpf.ANSWER, 0, 0, bpf.DROP),
+        (bpf.ANSWER, 0, 0, bpf.KEEP),
     ]
-
-
-def _attach_filter(target: socket.socket, program: list[tuple[int, int, int, int]]) -> None:
-    so_attach_filter = 26  # asm-generic/socket.h
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
-    buffer = ctypes.create_string_buffer(code)
-    # struct sock_fprog of linux/filter.h: a count and a pointer, aligned as in C.
-    target.setsockopt(
-        socket.SOL_SOCKET, so_attach_filter, struct.pack("HP", len(program), ctypes.addressof(buffer))
-    )

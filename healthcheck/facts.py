@@ -13,7 +13,7 @@ class ClientFacts:
     connected: bool = False
     """The client itself says that it holds its session, or nothing more can be known of it."""
     stands: str = "holds its session"
-    """What `connected` means, in words that follow the client's name."""
+    """What `connected` means, in words that follow the client's name; empty while it is not."""
     detail: str = ""
     """Where the client stands, in its own words."""
     failure: str | None = None
@@ -48,6 +48,16 @@ class ProbeFacts:
     """From the last ask that was answered to its answer."""
     asks_total: int = 0
     failed_total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateFacts:
+    """The kill switch that is on."""
+
+    problem: str | None = None
+    """Why the gate is not closed as wanted; None while the kernel holds it so."""
+    repairs: int = 0
+    """How often it was mended because somebody had changed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +115,8 @@ class Facts:
     tunnel: TunnelFacts | None = None
     probe: ProbeFacts | None = None
     """None where nobody is asked through the tunnel."""
+    gate: GateFacts | None = None
+    """None without a kill switch."""
     networks: tuple[NetworkFacts, ...] = ()
     policy_problem: str | None = None
     """Why rules and routes do not stand as wanted; None if they do."""

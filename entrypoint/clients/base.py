@@ -26,6 +26,8 @@ class Launch:
     may_daemonise: bool = False
     """The program may end with 0 and leave its tunnel: the client lives as long as any process that it left,
     or, where it left none, as its tunnel."""
+    unprivileged: bool = False
+    """The program needs no capability, and gets none."""
     stop: tuple[str, ...] = ()
     """Program and arguments that ask a living client to end, before it is ended."""
 
@@ -42,6 +44,8 @@ class Report:
     """Where the client stands, in its own words."""
     failure: str | None = None
     """The named cause of the attempt's failure, for people; None while there is none."""
+    advice: str = ""
+    """What to look at should the attempt fail now, where the client cannot know why it did."""
     warning: str = ""
     """What does not hold although the session does, such as a second server that is silent."""
     rejected: bool = False
@@ -87,6 +91,8 @@ class Client(Protocol):
     """A device file that the program cannot do without."""
     title: str
     """What it is and by which configuration, for the log's first line."""
+    hosts: tuple[str, ...]
+    """Servers that the client looks up, by name or address, as the user wrote them."""
     notes: tuple[str, ...]
     """What the user should know about the configuration, such as directives that were left out."""
 

@@ -1,5 +1,6 @@
 """What a tunnel brings, from the variables that openvpn hands to an up script. No IO here."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -105,12 +106,11 @@ def search(variables: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def addresses(candidates: Iterable[str]) -> Iterator[IPAddress]:
-    """Yield those that are addresses."""
+    """Yield those that are addresses; one with a zone is none, as Python takes any text for a zone."""
     for text in candidates:
-        try:
-            yield ip_address(text)
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError):
+            if "%" not in text:
+                yield ip_address(text)
 
 
 def _is_plain(variables: Mapping[str, str], server: str, address: str) -> bool:

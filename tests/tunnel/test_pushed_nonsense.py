@@ -153,7 +153,7 @@ def test_routes_past_the_tunnel_do_not_hide_the_gateway_from_the_next_run(
 
 
 TAKEN = {
-    "the-laptops": (V4.laptop, "a host that has a connection open with us"),
+    "the-laptops": (V4.laptop, "a host that is connected with us"),
     "our-own": (V4.sidecar, "the address of eth0"),
     "the-gateways": (V4.docker_gateway, "the gateway of eth0"),
 }

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,34 @@ def test_a_stop_while_up_leaves_nothing(standing: Product, number: signal.Signal
     assert sidecar.process.wait() == 0
     assert left.nothing()
     assert "stopped: no rule, route or process of ours is left" in sidecar.lines[-1]
+
+
+def test_a_signal_that_means_nothing_ends_nothing(standing: Product) -> None:
+    """SIGHUP and its like are answered by a line, at the start too, and the client does not inherit it."""
+    deaf = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    sidecar = standing.sidecar().start()
+    until(lambda: masks(sidecar.process.pid, "SigCgt") & bit(signal.SIGHUP), 5, "the first handler")
+    for number in deaf:
+        sidecar.process.signal(number)
+    sidecar.wait_until_ready()
+    for number in deaf:
+        sidecar.process.signal(number)
+        sidecar.wait_for_line(f"warning {number.name} does nothing here")
+    client = sidecar.status()["client"]["pid"]
+    assert not any(masks(client, "SigIgn") & bit(number) for number in deaf)
+    assert sidecar.ready()
+    assert sidecar.terminate() == 0
+
+
+def masks(pid: int, name: str) -> int:
+    """Return a set of signals of /proc/PID/status."""
+    words = (Path("/proc") / str(pid) / "status").read_text().split()
+    return int(words[words.index(f"{name}:") + 1], 16)
+
+
+def bit(number: signal.Signals) -> int:
+    """Return a signal's place in such a set (proc(5))."""
+    return 1 << number - 1
 
 
 def test_a_stop_in_the_back_off_leaves_nothing(standing: Product) -> None:

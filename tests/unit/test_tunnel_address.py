@@ -27,7 +27,7 @@ AROUND = Neighbourhood(
         ("fd00:30::1", "the gateway of eth0"),
         ("10.21.0.53", "a resolver of the container"),
         ("10.20.0.77", "in LAN_NETWORKS (10.20.0.0/24)"),
-        ("10.22.0.5", "the address of a host that has a connection open with us"),
+        ("10.22.0.5", "the address of a host that is connected with us"),
     ],
 )
 def test_an_address_that_somebody_has_is_refused(address: str, whose: str) -> None:

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthcheck.facts import ClientFacts, Facts, NetworkFacts, ReplyFacts, TunnelFacts, WarningFacts
+from healthcheck.facts import (
+    ClientFacts,
+    Facts,
+    GateFacts,
+    NetworkFacts,
+    ProbeFacts,
+    ReplyFacts,
+    TunnelFacts,
+    WarningFacts,
+)
 from healthcheck.verdict import STATES, verdict
 from tests.unit.facts import ETH0, ETH1, REPLY, TUNNEL, client, facts
 
@@ -118,6 +127,25 @@ def test_a_healthy_sidecar_is_ready_and_says_what_holds() -> None:
         (
             facts(tunnel=None),
             "tunnel: saw no tunnel link with an address; the client's lines in the log say what it does",
+        ),
+        (
+            # A client without a process, such as the kernel's WireGuard, has no lines in the log.
+            facts(client=client(name="wireguard", pid=None), tunnel=None),
+            "tunnel: saw no tunnel link with an address; it is being made",
+        ),
+        (
+            facts(probe=ProbeFacts(target="10.5.0.1", failures=3, problem="no route leads there")),
+            (
+                "probe: 10.5.0.1 does not answer through the tunnel (3 in a row): no route leads there;"
+                " it never did: check HEALTH_TARGET"
+            ),
+        ),
+        (
+            facts(probe=ProbeFacts(target="t", failures=3, problem="no answer", round_trip_seconds=0.1)),
+            (
+                "probe: t does not answer through the tunnel (3 in a row): no answer;"
+                " if it is gone itself, set HEALTH_TARGET anew"
+            ),
         ),
         (
             facts(client=client(name="none"), tunnel=None),
@@ -244,3 +272,14 @@ def test_every_check_has_one_printable_line(some: Facts) -> None:
     assert all(judged.lines().count(str(check)) == 1 for check in judged.checks)
     if not judged.ready:
         assert judged.lines()[0] == f"[-] {judged.reason}"
+
+
+def test_an_open_gate_makes_it_unready_and_is_named_first() -> None:
+    """A leak is worse than a missing tunnel; where there is no kill switch nothing is said of it."""
+    assert "gate" not in {check.name for check in verdict(facts()).checks}
+    closed = verdict(facts(gate=GateFacts()))
+    assert closed.ready
+    assert "[+] gate: nothing leaves past the tunnel" in closed.lines()
+    broken = verdict(facts(gate=GateFacts(problem="cannot run nft"), tunnel=None))
+    assert not broken.ready
+    assert broken.reason == "gate: it may leak: cannot run nft"

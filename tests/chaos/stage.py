@@ -1,0 +1,263 @@
+"""The product in the lab, with strangers beside it, and what must hold whatever was done to it."""
+
+import contextlib
+import os
+import signal
+import socket
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from tests.kernel.held import OURS, routes, rules
+from tests.lab.addresses import SECOND_PORT, SERVICE_PORT, V4, V6
+from tests.lab.sidecar import Sidecar
+from tests.lab.topology import Lab
+from tests.lab.traffic import reaches
+from tests.lab.waiting import until
+from tests.tunnel.product import AnyProduct, Kernel, programs
+from tests.tunnel.test_every_client import VPNS
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 45.0
+"""Within which all is well again: a client's own time-outs and a busy machine are in it."""
+AT_ONCE_SECONDS = 5.0
+"""Within which what health calls ready is so, and the kernel is as wanted."""
+MORE_MEMORY_BYTES = 24 << 20
+"""What a run may hold beyond what it held when it was first ready."""
+MORE_DESCRIPTORS = 12
+
+PROGRAMS = {"openvpn": "openvpn", "wireguard": "wireguard-go", "openconnect": "openconnect"}
+"""The client's program, by the first word of a kind of VPNS."""
+KINDS = ("openvpn", "openvpn-tcp", "wireguard", "openconnect")
+
+STRANGERS = (
+    "rule add from 10.77.0.0/16 lookup 77 priority 89",
+    f"rule add from {V4.docker} lookup 77 priority 90 suppress_prefixlength 0",
+    "-6 rule add from fd00:77::/64 lookup 77 priority 91",
+    "route add 203.0.113.0/24 dev lo",
+    "route add 203.0.113.0/25 dev lo table 77",
+    "-6 route add 2001:db8:77::/64 dev lo table 77",
+    "address add 192.0.2.77/32 dev lo",
+)
+"""What others have set. The link of it all is one that no blow falls on: what the kernel takes is not ours to
+give back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """What stands while nothing happens, by iproute2."""
+
+    lines: Counter[str]
+    """Rules and routes, and how often each stands there."""
+    addresses: tuple[str, ...]
+
+
+class Stage:
+    """Lab, server, service and sidecar; a context manager that takes all of it away."""
+
+    def __init__(self, seed: int, kind: str, *, patience: float = PATIENCE_SECONDS) -> None:
+        """Describe it; `kind` is one of KINDS, `patience` the seconds within which all must be well again."""
+        self.seed = seed
+        self.kind = kind
+        self.patience = patience
+        self.second_network = False
+        """Whether the sidecar is in it."""
+        self.ended_by_us = False
+        """Whether the entrypoint's end was our doing."""
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._stack as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidegate-chaos-")))
+            self.lab = stack.enter_context(Lab())
+            self.product = AnyProduct(self.lab, directory, VPNS[self.kind](self.lab, directory))
+            self.host = self.lab.sidecar
+            self.host.ip(*STRANGERS)
+            self.before = Kernel.of(self.host)
+            self.start()
+            self._open = stack.enter_context(self._connect())
+            self._quiet = {False: self._come_to_rest()}
+            self.switch_second_network()
+            self._quiet[True] = self._come_to_rest()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def sidecar(self) -> Sidecar:
+        """The present run of the entrypoint."""
+        return self._sidecar
+
+    def client_pids(self) -> list[int]:
+        """Return the processes of the client's program."""
+        return programs(self.host, PROGRAMS[self.kind.partition("-")[0]])
+
+    def try_ip(self, *lines: str) -> None:
+        """Run iproute2 commands, of which any may fail: another blow may have been there before."""
+        for line in lines:
+            self.host.run("ip", *line.split(), check=False)
+
+    def try_batch(self, lines: Iterable[str]) -> None:
+        """Run very many of them in one process."""
+        text = "".join(f"{line}\n" for line in lines)
+        self.host.run("ip", "-force", "-batch", "-", stdin=text, check=False, timeout=60)
+
+    def start(self) -> None:
+        """Start the entrypoint and wait until it is ready."""
+        environment = {
+            "RESTART_DELAY_MAX": "1s",
+            # Docker tells no gateway of a second network.
+            "GATEWAYS": f"eth1={V4.second_gateway},eth1={V6.second_gateway}",
+        }
+        if self.kind == "wireguard" or self.seed % 2:
+            # WireGuard alone would take minutes to notice that its server is gone.
+            environment |= {"HEALTH_TARGET": V4.server_b, "HEALTH_INTERVAL": "1s"}
+        self._sidecar = self.product.sidecar(environment).start()
+        self.ended_by_us = False
+
+    def switch_second_network(self) -> None:
+        """Connect it, or disconnect it."""
+        self.second_network = not self.second_network
+        if self.second_network:
+            self.lab.connect_second_network()
+        else:
+            self.lab.disconnect_second_network()
+
+    def settle(self) -> None:
+        """Wait until all is well again, and see that all of it is; AssertionError says what is not."""
+        if not self.sidecar.process.running:
+            if not self.ended_by_us:
+                ended = self.sidecar.process.wait()
+                raise AssertionError(f"the entrypoint ended by itself with {ended}\n{self._log()}")
+            self.start()
+        self._until(self._well, self.patience, "both ways, and health that says so")
+        self._until(lambda: not self.differences(), AT_ONCE_SECONDS, "rules and routes as in a quiet state")
+        self._until(self._well, 0, "health and both ways to stay well")
+        self._echo_on_open_connection()
+        self._see_that_nothing_grows()
+
+    def set_main_defaults(self) -> None:
+        """Set the main table's default routes where nobody is there to do it."""
+        self.try_ip(
+            f"route add default via {V4.docker_gateway}", f"-6 route add default via {V6.docker_gateway}"
+        )
+
+    def see_that_the_lan_is_answered(self) -> None:
+        """Whatever became of the VPN; AssertionError where it is not."""
+        self._until(lambda: reaches(self.lab.laptop, V4.server_a, SERVICE_PORT) is None, 10, "the laptop")
+
+    def stop(self) -> None:
+        """End in order: exit code 0, and the kernel as it was before the first start."""
+        if self.second_network:
+            self.switch_second_network()
+        status = self.sidecar.terminate(30)
+        assert status == 0, f"the stop ended with {status}\n{self._log()}"
+        until(lambda: Kernel.of(self.host) == self.before, AT_ONCE_SECONDS, "the kernel as before")
+        assert not self.client_pids(), "a client was left behind"
+
+    def nothing_of_ours(self) -> bool:
+        """Whether no rule and no route bears our tag."""
+        return not any(line.endswith(OURS) for line in self._lines())
+
+    def differences(self) -> str:
+        """Tell what is not as in a quiet state; nothing if all is."""
+        quiet, now = self._quiet[self.second_network], self._look()
+        return "\n".join(
+            [f"    lost or too few: {line}" for line in (quiet.lines - now.lines).elements()]
+            + [f"    new or too many: {line}" for line in (now.lines - quiet.lines).elements()]
+            + [f"    addresses: {now.addresses} instead of {quiet.addresses}"]
+            * (now.addresses != quiet.addresses)
+        )
+
+    def _well(self) -> bool:
+        return self.sidecar.ready() and not self._unreached()
+
+    def _unreached(self) -> dict[str, str | None]:
+        try:
+            found = {**self.product.unreached(V4), **self.product.unreached(V6)}
+        except (AssertionError, IndexError):
+            return {"everybody": "the tunnel has no address"}
+        if self.second_network:
+            why = reaches(self.lab.laptop, V4.server_a, SECOND_PORT)
+            found |= {"laptop by the second network": why} if why else {}
+        return found
+
+    def _come_to_rest(self) -> Quiet:
+        self._until(self._well, self.patience, "the first readiness")
+        seen = [self._look()]
+
+        def at_rest() -> bool:
+            seen.append(self._look())
+            return seen[-1] == seen[-2]
+
+        self._until(at_rest, AT_ONCE_SECONDS, "a state that stays")
+        if not hasattr(self, "_first"):
+            self._first = self._size()
+        return seen[-1]
+
+    def _look(self) -> Quiet:
+        tunnel = f"{self.product.vpn.tunnel} "
+        # A link that was made anew has another link-local address.
+        addresses = (
+            a for a in Kernel.of(self.host).addresses if not a.startswith(tunnel) and " fe80:" not in a
+        )
+        return Quiet(Counter(self._lines()), tuple(addresses))
+
+    def _lines(self) -> list[str]:
+        return [*rules(self.host), *routes(self.host)]
+
+    def _connect(self) -> socket.socket:
+        self.see_that_the_lan_is_answered()
+        where = V4.server_a, SERVICE_PORT
+        return self.lab.laptop.call(lambda: socket.create_connection(where, AT_ONCE_SECONDS))
+
+    def _echo_on_open_connection(self) -> None:
+        self._open.settimeout(self.patience)
+        word = b"stillup?"
+        try:
+            self._open.sendall(word)
+            answer = self._open.recv(len(word), socket.MSG_WAITALL)
+        except OSError as error:
+            raise AssertionError(f"the LAN connection that was open is lost: {error}") from None
+        assert answer == word, "the LAN connection that was open was closed"
+
+    def _see_that_nothing_grows(self) -> None:
+        memory, descriptors = self._size()
+        assert memory < self._first[0] + MORE_MEMORY_BYTES, (
+            f"{memory >> 20} MB, at first {self._first[0] >> 20}"
+        )
+        assert descriptors <= self._first[1] + MORE_DESCRIPTORS, f"{descriptors} descriptors"
+
+    def _size(self) -> tuple[int, int]:
+        proc = Path(f"/proc/{self.sidecar.process.pid}")
+        resident = int((proc / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return resident, len(list((proc / "fd").iterdir()))
+
+    def _until(self, condition: Callable[[], T | None], seconds: float, what: str) -> None:
+        """Wait as `until`; what is wrong is told in full."""
+        try:
+            until(lambda: condition() or not self.sidecar.process.running, seconds, what)
+            assert self.sidecar.process.running, "the entrypoint ended"
+        except AssertionError as error:
+            said = [str(error), self.sidecar.readiness()[1], f"unreached: {self._unreached()}"]
+            if hasattr(self, "_quiet"):
+                said.append(self.differences())
+            raise AssertionError("\n".join([*said, self._log()])) from None
+
+    def _log(self) -> str:
+        return self.sidecar.process.tail()
+
+
+def resume(pid: int) -> None:
+    """SIGCONT of a process that may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)

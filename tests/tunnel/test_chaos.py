@@ -1,0 +1,62 @@
+"""Everything breaks at random and comes back: `python -m tests.chaos` for a while, and its controls."""
+
+import os
+import secrets
+
+import pytest
+
+from tests.chaos.plan import Blow, Step
+from tests.chaos.run import do, run
+from tests.chaos.stage import Stage
+from tests.lab.addresses import V4
+
+SECONDS = 100.0
+"""Beside starts and stops; two minutes in all."""
+
+
+def test_whatever_breaks_comes_back() -> None:
+    """A seed that fails is told with its steps; CHAOS_SEED=N does the same again."""
+    seed = int(os.environ.get("CHAOS_SEED") or secrets.randbelow(1 << 16))
+    assert run(seed, SECONDS, say=print) > 5
+
+
+def quick(*names: str) -> Step:
+    """Return a step of these blows."""
+    return Step(1, tuple(Blow(name, 1) for name in names), 0.0)
+
+
+def test_chaos_sees_what_does_not_come_back() -> None:
+    """The control: a rule that is deleted for ever, a stranger's rule, a lost connection, a lying health."""
+    with Stage(0, "openvpn", patience=4) as stage:
+        do(stage, quick("rules_deleted"))
+        for line, undo, seen in (
+            (
+                "rule del priority 89 from 10.77.0.0/16",
+                "rule add priority 89 from 10.77.0.0/16 lookup 77",
+                "lost or too few: 89: from 10.77",
+            ),
+            (
+                "route add 10.76.0.0/16 dev eth0 table 7100 proto static",
+                "route del 10.76.0.0/16 table 7100",
+                "new or too many: 10.76.0.0/16",
+            ),
+            ("address del 192.0.2.77/32 dev lo", "address add 192.0.2.77/32 dev lo", "addresses: "),
+        ):
+            stage.host.ip(line)
+            with pytest.raises(AssertionError, match=seen):
+                do(stage, quick("deaf_signal"))
+            stage.host.ip(undo)
+        do(stage, quick("deaf_signal"))
+        stage.host.run("kill", str(stage.sidecar.process.pid))
+        stage.sidecar.process.wait()
+        with pytest.raises(AssertionError, match="ended by itself with 0"):
+            do(stage, quick("rules_deleted"))
+
+
+def test_chaos_sees_a_rule_that_is_deleted_again_and_again() -> None:
+    """The control: somebody who never gives up, and health says so."""
+    with Stage(0, "openvpn", patience=4) as stage:
+        line = f"rule del from {V4.docker} protocol 83"
+        stage.host.spawn("sh", "-c", f"yes '{line}' | ip -force -batch - 2>/dev/null", name="vandal")
+        with pytest.raises(AssertionError, match="rules and routes do not last"):
+            do(stage, quick("rules_deleted"))
