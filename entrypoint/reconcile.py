@@ -95,11 +95,11 @@ class Reconciler:
         self._repairs_seen = 0
         self._mended_at: collections.deque[float] = collections.deque(maxlen=MENDED_MAX)
 
-    async def plan(self, *, whole: bool = False) -> tuple[list[Change], View]:
-        """Return what a pass would change, and what it saw; touches nothing. Raises OSError.
-
-        `whole` is for what has to know every route by a container link.
-        """
+    async def plan(self) -> tuple[list[Change], View]:
+        """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
+        # What stood before the client has to be known whole, and watched where our tables have a copy.
+        copied = any(route.gateway and not route.is_default for route in self.before.routes)
+        whole = copied or not self._knows_before
         snapshot = await self._rtnl.snapshot(whole=whole)
         search = self._search
         networks = container_networks(snapshot, self._named, search.known, search.silent)
@@ -149,7 +149,7 @@ class Reconciler:
             # A route that the dead client left may hide the gateway.
             self.before = noted
             await self.restore(traces or Traces())
-        _, view = await self.plan(whole=True)
+        _, view = await self.plan()
         see_that_it_can_be_served(view, self._settings)
         if not noted and remember_main:
             routes = policy.before_client(view.snapshot, traces or Traces(), self._named)
