@@ -190,6 +190,8 @@ class Rtnl:
                     ) from None
                 if change.verb == "del" and error.code in _GONE:
                     return
+                if error.code == errno.ENODEV and await self._is_gone(change):
+                    return  # a killed client's link, whose event brings us back
                 if isinstance(change.item, LinkAddress) and error.code == errno.EEXIST:
                     return
                 if error.code == errno.EEXIST and change.sets_default and _is_in_main(change):
@@ -262,6 +264,11 @@ class Rtnl:
         if kind == RTM_NEWROUTE and not rtmessages.concerns_us(data, offset, self._tables):
             return _PASSED_OVER
         return self._netlink.marshal.parse_one_message(kind, flags, sequence, data, offset, length)
+
+    async def _is_gone(self, change: Change) -> bool:
+        """Tell whether the link of a change is there no more."""
+        link = None if isinstance(change.item, Rule | LastResort) else change.item.link
+        return link is not None and not await self._netlink.link_lookup(ifname=link)
 
     async def _index(self, name: str) -> int:
         found = await self._netlink.link_lookup(ifname=name)

@@ -9,7 +9,9 @@ import pytest
 
 from entrypoint.clients.base import Report
 from entrypoint.lifecycle import State
-from entrypoint.network import TunnelSetup
+from entrypoint.network import MAIN_TABLE, LinkAddress, LinkState, Route, TunnelSetup
+from entrypoint.policy import Change
+from entrypoint.rtnl import Rtnl
 from entrypoint.settings import load
 from tests.kernel.conftest import Container
 from tests.kernel.held import everything, ours, rules
@@ -75,6 +77,25 @@ def test_an_address_that_the_gateway_has_is_never_set(container: Container, tmp_
             assert container.host.addresses("tun0") == []
 
     inside(container, work)
+
+
+def test_a_route_by_a_link_that_has_just_gone_is_no_fault(
+    container: Container, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A killed client takes its link along while its routes are being made; nothing is told."""
+    steps = [
+        Change("set", LinkState("tun0")),
+        Change("add", LinkAddress("tun0", ip_interface("10.99.0.2/32"))),
+        Change("add", Route(ip_network("10.0.0.0/8"), "tun0", MAIN_TABLE)),
+    ]
+
+    async def work() -> None:
+        async with Rtnl(7100) as rtnl:
+            for step in steps:
+                await rtnl.apply(step)
+
+    inside(container, work)
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(
