@@ -25,7 +25,7 @@ async def plan(settings: Settings) -> str:
     if machine.one_runs():
         # What its client's tunnel brought, and what stood before, is known to it alone.
         steps = [step for step in steps if not (step.takes_from_tunnel or step.copies)]
-    see_that_it_can_be_served(view)
+    see_that_it_can_be_served(view, settings)
     notes = [
         f"# {network.link} {network.interface}: table {view.tables[network.link]}, gateway {network.gateway}"
         if network.gateway
