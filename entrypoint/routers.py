@@ -15,7 +15,7 @@ from ipaddress import ip_address, ip_network
 from entrypoint.network import DISCARD_PORT, IPV6, NOBODY, IPAddress, Route
 from entrypoint.rtmessages import family
 
-TRIES_SECONDS = (0.3, 0.7, 1.0)
+TRIES_SECONDS = (0.3, 0.7, 1.0, 2.0)
 """How long an answer is awaited at each try; an IPv6 address can be held back for some two seconds."""
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _ORIGIN_ICMP = {2, 3}
