@@ -20,7 +20,7 @@ async def plan(settings: Settings) -> str:
 
     Raises BadSettings where no network can be served.
     """
-    async with Rtnl() as rtnl:
+    async with Rtnl(settings.route_table) as rtnl:
         steps, view = await Reconciler(rtnl, settings).plan()
     if machine.one_runs():
         # What its client's tunnel brought, and what stood before, is known to it alone.

@@ -55,7 +55,7 @@ async def run(settings: Settings, warnings: list[str]) -> None:
         log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
         stack.enter_context(machine.alone())
-        async with Rtnl() as rtnl:
+        async with Rtnl(settings.route_table) as rtnl:
             # Before the gate: it would be the host's, and stay closed.
             await see_that_it_is_no_host(rtnl)
             reconciler, firewall = Reconciler(rtnl, settings), Firewall()
@@ -137,6 +137,8 @@ class _Run:
         supervisor.on_state = self._dns.wake.set
         # Where the last tunnel's resolver was asked, the one from before is needed to find the server.
         supervisor.before_attempt = self._before_attempt
+        # And whoever reads "ready" may ask the next moment.
+        supervisor.before_up = self._dns.before_up
 
     async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
         """Rule and table first, then the client, then health; the other way round at the stop."""
