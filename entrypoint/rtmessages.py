@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from entrypoint.network import (
+    CONFIGURED,
     IPV6,
     PROTOCOL,
     Address,
@@ -77,12 +78,13 @@ def address(message: Any) -> Address:
 def concerns_us(data: bytes, offset: int, tables: range) -> bool:
     """Tell from the bytes of RTM_NEWROUTE whether a route by a container link may matter.
 
-    A default route names a gateway, a host route may lead to a client's server; what has our tag or stands
-    in one of our `tables` is ours or in our way. Offsets are those of struct nlmsghdr (16 bytes) and struct
-    rtmsg (12) of linux/rtnetlink.h; the kernel's first attribute is the table.
+    A default route names a gateway, a host route may lead to a client's server, who is in charge of the link
+    may name another router; what has our tag or stands in one of our `tables` is ours or in our way. Offsets
+    are those of struct nlmsghdr (16 bytes) and struct rtmsg (12) of linux/rtnetlink.h; the kernel's first
+    attribute is the table.
     """
     version, bits, protocol = data[offset + 16], data[offset + 17], data[offset + 21]
-    if protocol == PROTOCOL or bits in {0, 128 if version == socket.AF_INET6 else 32}:
+    if protocol in {PROTOCOL, *CONFIGURED} or bits in {0, 128 if version == socket.AF_INET6 else 32}:
         return True
     _, attribute, table = struct.unpack_from("HHI", data, offset + 28)
     return attribute != _RTA_TABLE or table in tables

@@ -78,15 +78,19 @@ class Rtnl:
     ) -> None:
         self._netlink.close()
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, *, whole: bool = False) -> Snapshot:
         """Read what concerns us: links, addresses, our kind of rules, routes by container links.
 
-        Of those routes it is the default and host routes, what has our tag, and our tables; of a link without
-        a default route it is all.
+        Of those routes it is the default and host routes, what has our tag or is of who is in charge of the
+        link, and our tables; of a link without a default route, and for the `whole`, it is all.
 
         Raises OSError where changes interrupt every try.
         """
-        return await self._whole(self._read)
+
+        async def read() -> Snapshot:
+            return await self._read(whole=whole)
+
+        return await self._whole(read)
 
     async def routes_by(self, link: Link) -> tuple[Route, ...]:
         """Read the unicast routes that leave by a link, of all tables; raises OSError as `snapshot`."""
@@ -113,7 +117,7 @@ class Rtnl:
                     await asyncio.sleep(READ_AGAIN_SECONDS)
         raise OSError(errno.EINTR, f"cannot read the kernel's routes and rules: {cause}")
 
-    async def _read(self) -> Snapshot:
+    async def _read(self, *, whole: bool) -> Snapshot:
         seen = [rtmessages.link(message) async for message in await self._netlink.get_links()]
         links = tuple(link for link in seen if link)
         names = {link.index: link.name for link in links}
@@ -126,8 +130,8 @@ class Rtnl:
             for version in VERSIONS:
                 # The client's own routes into the tunnel may be thousands, and concern nobody.
                 protocol = PROTOCOL if tunnel else 0
-                found = await self._routes(version, index, names, protocol, some=not tunnel)
-                if not tunnel and not any(route.is_default for route in found):
+                found = await self._routes(version, index, names, protocol, some=not (tunnel or whole))
+                if not (tunnel or whole) and not any(route.is_default for route in found):
                     # Any route may be the one that tells the gateway.
                     found = await self._routes(version, index, names, some=False)
                 routes += found
