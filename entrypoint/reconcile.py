@@ -96,8 +96,7 @@ class Reconciler:
 
     async def plan(self) -> tuple[list[Change], View]:
         """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
-        # What stood before the client is read once: later it may be hidden among thousands of its routes.
-        snapshot = await self._rtnl.snapshot(whole=not self._knows_before)
+        snapshot = await self._rtnl.snapshot()
         search = self._search
         networks = container_networks(snapshot, self._named, search.known, search.silent)
         seen = give_tables(snapshot, networks, self.view.tables, self._settings.route_table)
@@ -188,7 +187,7 @@ class Reconciler:
         """Put the main table back as it was before the client, which has ended."""
         async with self._pass:
             try:
-                problem = await self._restore(traces, await self._rtnl.snapshot(whole=True))
+                problem = await self._restore(traces, await self._rtnl.snapshot())
             except OSError as error:
                 problem = str(error.strerror)
         if problem:

@@ -1,6 +1,6 @@
 """Routes by another router of a container's network, as its operator set them. No kernel in here."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from entrypoint.network import CONFIGURED, IPV6, PROTOCOL, IPAddress, Route, Snapshot
@@ -11,30 +11,25 @@ MAX = 512
 
 
 def with_static_routes(
-    want: Wanted, snapshot: Snapshot, tables: Mapping[str, int], before: Iterable[Route]
+    want: Wanted, snapshot: Snapshot, tables: Mapping[str, int], before: Collection[Route]
 ) -> Wanted:
     """Copy into our tables what leads to a network by another router than the default's.
 
     A reply to a LAN behind a second router goes by that one then. Only routes are taken that stood `before`
     the client, or whose protocol says who configures the link: a server can push routes to any neighbour.
     """
-    configured = [route for route in main_routes(snapshot) if route.protocol in CONFIGURED]
-    earlier = [route for route in before if route.protocol not in CONFIGURED]
-    up = {link.name for link in snapshot.links if link.up}
     places = {(route.destination, route.table) for route in want.routes}
     ways = {(route.link, route.gateway) for route in want.routes if route.is_default}
     new: list[Route] = []
-    for route in sorted((*configured, *earlier), key=lambda route: route.metric):
-        if route.link not in tables or route.link not in up or route.is_default or not route.gateway:
+    for route in sorted(main_routes(snapshot), key=lambda route: route.metric):
+        if route.link not in tables or route.is_default or not route.gateway:
             continue
         table = tables[route.link]
-        onlink = not _is_reached(route.gateway, route.link, snapshot)
-        # What stood before is believed for as long as its router is near.
-        stale = onlink and route.protocol not in CONFIGURED
-        if stale or (route.destination, table) in places or (route.link, route.gateway) in ways:
-            continue
-        places.add((route.destination, table))
-        new.append(replace(route, table=table, onlink=onlink, metric=0, protocol=PROTOCOL))
+        trusted = route.protocol in CONFIGURED or route in before
+        if trusted and (route.destination, table) not in places and (route.link, route.gateway) not in ways:
+            places.add((route.destination, table))
+            onlink = not _is_reached(route.gateway, route.link, snapshot)
+            new.append(replace(route, table=table, onlink=onlink, metric=0, protocol=PROTOCOL))
     return replace(want, routes=(*want.routes, *new[:MAX]))
 
 
