@@ -18,9 +18,8 @@ from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
 from entrypoint.settings import Settings
-from entrypoint.statics import with_static_routes
-from entrypoint.tunnel_side import tunnel_tables, with_tunnel_side
 from entrypoint.watch import route_events
+from entrypoint.wish import give_tables, wish
 
 log = logging.getLogger(__name__)
 
@@ -103,23 +102,16 @@ class Reconciler:
         snapshot = await self._rtnl.snapshot(whole=whole)
         search = self._search
         networks = container_networks(snapshot, self._named, search.known, search.silent)
-        held, first = self.view.tables, self._settings.route_table
-        priority = self._settings.rule_priority
-        tables = policy.assign_tables(networks, held, first)
-        tables |= tunnel_tables(snapshot, held, first)
-        want = policy.wanted(
-            networks,
-            tables,
-            priority,
-            (*(self._settings.lan_networks or ()), *self.brought.beside),
-            snapshot.named_addresses(),
+        seen = give_tables(snapshot, networks, self.view.tables, self._settings.route_table)
+        want = wish(
+            seen,
+            self._settings,
+            self.brought,
+            before=self._trusted(snapshot),
+            questions=search.questions(networks, seen.tables),
         )
-        want = replace(want, routes=(*want.routes, *search.questions(networks, tables)))
-        want = with_static_routes(want, snapshot, tables, self._trusted(snapshot))
-        want = with_tunnel_side(want, snapshot, tables, priority)
-        want = policy.in_front(policy.with_tunnel(want, self.brought.setup, snapshot), snapshot.places)
         at = min((rule.priority for rule in want.rules), default=None)
-        return policy.changes(want, snapshot), View(snapshot, networks, tables, priority=at)
+        return policy.changes(want, snapshot), View(snapshot, networks, seen.tables, priority=at)
 
     def _trusted(self, snapshot: Snapshot) -> tuple[Route, ...]:
         """Return the main table's routes before the client; until one begins, those that are there."""
