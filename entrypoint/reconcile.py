@@ -4,10 +4,10 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from entrypoint import machine, policy
+from entrypoint import machine, policy, udp
 from entrypoint.detect import ContainerNetwork, container_networks, why_none
 from entrypoint.faults import BadSettings
 from entrypoint.hostnet import why_host
@@ -68,7 +68,7 @@ class Reconciler:
         """The main table as it was before the client."""
         self.brought = Brought()
         """What the client's tunnel brings."""
-        self.also: Callable[[], Awaitable[None]] | None = None
+        self.also: Sequence[Callable[[], Awaitable[None]]] = ()
         """Awaited in each pass, once rules and routes stand: what else follows from the networks."""
         self._rtnl = rtnl
         self._settings = settings
@@ -92,11 +92,12 @@ class Reconciler:
         priority = self._settings.rule_priority
         tables = policy.assign_tables(networks, held, first)
         tables |= tunnel_tables(snapshot, held, first)
+        answered = udp.gateways(networks) if self._settings.udp_reply_ports else ()
         want = policy.wanted(
             networks,
             tables,
             priority,
-            (*(self._settings.lan_networks or ()), *self.brought.beside),
+            (*(self._settings.lan_networks or ()), *self.brought.beside, *answered),
             snapshot.named_addresses(),
         )
         want = replace(want, routes=(*want.routes, *search.questions(networks, tables)))
@@ -201,8 +202,8 @@ class Reconciler:
         try:
             async with self._pass:
                 self.view = await self._passes()
-                if self.also:
-                    await self.also()
+                for follow in self.also:
+                    await follow()
         except OSError as error:
             self.view = replace(self.view, problem=str(error.strerror))
             asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)
