@@ -37,7 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        # Without NET_ADMIN a kernel may refuse it, and what lacks is told by whoever looks at privileges.
+        # There are kernels that ask for NET_ADMIN here. Nothing starts without it, and its own check tells.
         with contextlib.suppress(PermissionError):
             bpf.attach(sock, bpf.only_from(()))
         sock.bind(info[0][4])
