@@ -25,8 +25,7 @@ def chains(networks: Iterable[ContainerNetwork], ports: Ports) -> tuple[Chain, .
     Else a packet of the client's own flow would be taken for somebody's first one.
     """
     rules = tuple(
-        f'iifname "{network.link}" {word} saddr != {network.network} {_listed(ports)} '
-        f"snat {word} to {gateway}"
+        f'iifname "{network.link}" {word} saddr != {network.network} {listed(ports)} snat {word} to {gateway}'
         for network, gateway in _served(networks)
         for word in ("ip6" if gateway.version == IPV6 else "ip",)
     )
@@ -61,7 +60,7 @@ def _served(networks: Iterable[ContainerNetwork]) -> Iterable[tuple[ContainerNet
             yield network, address
 
 
-def _listed(ports: Ports) -> str:
+def listed(ports: Ports) -> str:
     """Write the ports as nft takes them: intervals of a set must not overlap."""
     merged: list[range] = []
     for span in sorted(ports, key=lambda span: span.start):
