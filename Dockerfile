@@ -35,7 +35,7 @@ COPY --from=build /build/tpm-udev.deb /usr/share/sidegate/
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
         /usr/share/sidegate/tpm-udev.deb \
-        ca-certificates dnsmasq-base iproute2 libpython3-stdlib openconnect openvpn python3-minimal tini \
+        ca-certificates dnsmasq-base iproute2 libpython3-stdlib nftables openconnect openvpn python3-minimal tini \
         wireguard-go wireguard-tools \
     && python3 -m compileall -q /usr/lib/python3 /usr/lib/python3.* \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* /var/log/* \

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import image, procfs, report, steady
-from bench.trial import Contender, Stage, Trial
+from bench.clients import CLIENTS, Contender
+from bench.trial import Stage, Trial
 from tests.lab.topology import Lab
 from tests.lab.traffic import ROOT
 
@@ -22,15 +23,21 @@ IDLE_MAX = 3600.0
 def main() -> int:
     """Measure; returns the exit status."""
     parser = argparse.ArgumentParser(
-        "bench", description="Sidegate beside bare openvpn, in the lab. As root."
+        "bench", description="Sidegate beside the bare client, in the lab. As root."
+    )
+    parser.add_argument(
+        "--client",
+        action="append",
+        choices=list(CLIENTS),
+        help="one of them, may be repeated; all, when it is left out",
     )
     parser.add_argument("--runs", type=_within(int, 1, RUNS_MAX), default=5, metavar="N", help="of each (5)")
     parser.add_argument(
         "--idle",
         type=_within(float, 0, IDLE_MAX),
-        default=60.0,
+        default=30.0,
         metavar="SECONDS",
-        help="how long idle CPU is watched (60); 0 leaves it out",
+        help="how long openvpn's idle CPU is watched (30); 0 leaves it out",
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is missed")
     chosen = parser.parse_args()
@@ -39,7 +46,7 @@ def main() -> int:
         return 1
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     try:
-        rows = _measure(chosen.runs, chosen.idle)
+        missed = _measure(chosen.client or list(CLIENTS), chosen.runs, chosen.idle)
     except KeyboardInterrupt:
         _say("interrupted; everything is taken away")
         return 128 + signal.SIGINT
@@ -47,39 +54,53 @@ def main() -> int:
         # The lab says in words what did not come true.
         _say(f"failed: {error}")
         return 1
-    print(report.table(rows))
-    missed = [row.figure for row in rows if row.met is False]
-    print(f"\ntargets missed: {', '.join(missed) or 'none'}")
+    print(f"\ntargets missed: {'; '.join(missed) or 'none'}")
     return 1 if missed and chosen.strict else 0
 
 
-def _measure(runs: int, idle: float) -> list[report.Row]:
+def _measure(clients: list[str], runs: int, idle: float) -> list[str]:
+    """Measure these clients and print their tables; return the targets that were missed."""
     how = image.read()
     # The image's bytecode is complete, and a first start here must not be the one that writes it.
     _output(*image.PYTHON, "-m", "compileall", "-q", "entrypoint", "healthcheck", "bench")
-    before = procfs.loadavg()
+    _print_facts(runs, idle)
+    missed = []
+    for client in clients:
+        before = procfs.loadavg()
+        rows = _rows(client, how, runs, idle)
+        print(f"\n### VPN_CLIENT={client}\n\n{report.table(rows)}\n")
+        print(f"load average before: {before}; after: {procfs.loadavg()}", flush=True)
+        missed += [f"{client}: {row.figure}" for row in rows if row.met is False]
+    return missed
+
+
+def _rows(client: str, how: image.Image, runs: int, idle: float) -> list[report.Row]:
     with tempfile.TemporaryDirectory(prefix="sidegate-bench-") as directory, Lab() as lab:
-        stage = Stage(lab, Path(directory))
-        bare, sidegate = stage.contenders(how)
-        trials: dict[str, list[Trial]] = {bare.name: [], sidegate.name: []}
-        for contender in (bare, sidegate):
-            _say(f"{contender.name}: warm-up")
-            stage.warm_up(contender)
+        match = CLIENTS[client](lab.vpn_server, Path(directory), how)
+        stage = Stage(lab, match, Path(directory) / "container")
+        contenders = (match.bare, match.sidegate)
+        trials: dict[str, list[Trial]] = {contender.name: [] for contender in contenders}
+        _say(f"{client}: warm-up")
+        stage.warm_up()
         for number in range(1, runs + 1):
-            for contender in (bare, sidegate):
-                _say(f"{contender.name}: run {number} of {runs}")
+            for contender in contenders:
+                _say(f"{client}, {contender.name}: run {number} of {runs}")
                 trial = stage.trial(contender)
                 _say(f"    peer {trial.usable:.3f} s, ready {trial.ready:.3f} s, {trial.echo.lost} lost")
                 trials[contender.name].append(trial)
-        rows = report.trial_rows(trials[bare.name], trials[sidegate.name])
-        _say(f"{sidegate.name}: a scrape of /metrics")
-        rows.append(report.scraped_row(steady.scraped(stage, sidegate)))
-        if idle:
-            rows += report.idle_rows(idle, *(_idle(stage, each, idle) for each in (bare, sidegate)))
-        _say(f"HEALTHCHECK and its alternatives: {steady.PROBES} runs of each")
-        rows += report.probe_rows(steady.health_checks(stage, sidegate, how))
-    _print_facts(runs, idle, before)
-    return rows
+        rows = report.trial_rows(*trials.values(), ours_first=client != "none")
+        return rows + _steady_rows(stage, how, idle) if client == "openvpn" else rows
+
+
+def _steady_rows(stage: Stage, how: image.Image, idle: float) -> list[report.Row]:
+    """Measure what no client has a part in, beside one."""
+    bare, sidegate = stage.match.bare, stage.match.sidegate
+    _say(f"{sidegate.name}: a scrape of /metrics")
+    rows = [report.scraped_row(steady.scraped(stage, sidegate))]
+    if idle:
+        rows += report.idle_rows(idle, *(_idle(stage, each, idle) for each in (bare, sidegate)))
+    _say(f"HEALTHCHECK and its alternatives: {steady.PROBES} runs of each")
+    return rows + report.probe_rows(steady.health_checks(stage, sidegate, how))
 
 
 def _idle(stage: Stage, contender: Contender, seconds: float) -> dict[str, procfs.Work]:
@@ -87,15 +108,16 @@ def _idle(stage: Stage, contender: Contender, seconds: float) -> dict[str, procf
     return steady.idle(stage, contender, seconds)
 
 
-def _print_facts(runs: int, idle: float, load_before: str) -> None:
-    openvpn = _output("openvpn", "--version").split()[1]
+def _print_facts(runs: int, idle: float) -> None:
     python = _output(*image.PYTHON, "--version").split()[1]
     cores = len(os.sched_getaffinity(0))
+    print(f"Linux {platform.release()} {platform.machine()}, {cores} cores, Python {python}")
     print(
-        f"Linux {platform.release()} {platform.machine()}, {cores} cores, OpenVPN {openvpn}, Python {python}"
+        f"OpenVPN {_output('openvpn', '--version').split()[1]}, "
+        f"OpenConnect {_output('openconnect', '--version').split()[2]}, "
+        f"wireguard-go {_output('wireguard-go', '--version').split()[1]}"
     )
-    print(f"load average before: {load_before}; after: {procfs.loadavg()}")
-    print(f"{runs} runs of each, {idle:g} s idle; cells: median (least to worst)\n")
+    print(f"{runs} runs of each, {idle:g} s idle; cells: median (least to worst)")
 
 
 def _output(*argv: str) -> str:

@@ -1,5 +1,7 @@
 """What /proc says of processes: memory, CPU time, wake-ups (proc(5))."""
 
+import contextlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +32,37 @@ class Work:
 
 
 def tree(pid: int) -> dict[int, str]:
-    """Return a process and all below it: id and name."""
-    found = {pid: (PROC / str(pid) / "comm").read_text().strip()}
-    for children in (PROC / str(pid) / "task").glob("*/children"):
-        for child in children.read_text().split():
-            found |= tree(int(child))
+    """Return a process and all below it: id and name. What ends meanwhile is left out."""
+    found = {}
+    with contextlib.suppress(OSError):
+        found[pid] = (PROC / str(pid) / "comm").read_text().strip()
+        for children in (PROC / str(pid) / "task").glob("*/children"):
+            for child in children.read_text().split():
+                found |= tree(int(child))
     return found
+
+
+def memory_of_tree(pid: int) -> list[tuple[str, Memory]]:
+    """Return the name and the memory of a process and of all below it."""
+    found = []
+    for each, name in tree(pid).items():
+        with contextlib.suppress(OSError):
+            found.append((name, memory(each)))
+    return found
+
+
+def cpu_of_tree(pid: int) -> float:
+    """Return the seconds of CPU of a process and of all below it, children that have ended included.
+
+    The kernel tells the latter in hundredths of a second, and adds them when the parent learns of the end.
+    """
+    total = 0.0
+    for each in tree(pid):
+        with contextlib.suppress(OSError):
+            # Behind the name, which may hold blanks: cutime and cstime are fields 16 and 17.
+            fields = (PROC / str(each) / "stat").read_text().rpartition(")")[2].split()
+            total += work(each).cpu + sum(map(int, fields[13:15])) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 def memory(pid: int) -> Memory:

@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass
 
 from bench import procfs
+from bench.clients import Contender
 from bench.image import PYTHON, Image
-from bench.trial import Contender, Stage
+from bench.trial import Stage
 from tests.lab.sidecar import HEALTH
 from tests.lab.traffic import ROOT
 

@@ -9,15 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
 
 from bench import procfs
+from bench.clients import Contender, Match
 from bench.container import Container
-from bench.image import Image
 from tests.lab.addresses import SERVICE_PORT, V4
 from tests.lab.namespaces import Namespace
-from tests.lab.openvpn_server import OpenVPNServer
 from tests.lab.processes import LoggedProcess
 from tests.lab.sidecar import HEALTH
 from tests.lab.topology import Lab
@@ -30,19 +28,6 @@ AFTERWARDS = 1.0
 """Seconds that the echo goes on once the tunnel is usable."""
 STOP_MAX = 15.0
 
-TUNNEL_ADDRESS = str(ip_network(V4.tunnel)[2])
-"""What a server that was just started gives its first client."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A program that makes the tunnel."""
-
-    name: str
-    argv: tuple[str, ...]
-    environment: dict[str, str]
-    has_readiness: bool
-
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -53,12 +38,12 @@ class Trial:
     ready: float
     """To that, and to the first 200 of /readyz where there is one."""
     cpu: float
-    """CPU time of all its processes until then."""
+    """CPU time of all its processes until then, those that have ended included."""
     echo: EchoResult
     lan_while_up: bool
     lan_after: bool
-    memory: dict[str, procfs.Memory]
-    """By the name of the process."""
+    memory: list[tuple[str, procfs.Memory]]
+    """Of each process, with its name."""
     stop: float
 
 
@@ -73,34 +58,25 @@ class Running:
 
 
 class Stage:
-    """The lab with a service in the shared namespace; a VPN server is started for each run."""
+    """The lab with a service in the shared namespace; the VPN server is started for each run."""
 
-    def __init__(self, lab: Lab, directory: Path) -> None:
+    def __init__(self, lab: Lab, match: Match, directory: Path) -> None:
+        """Start the service. `directory` holds what both contenders' containers would have."""
         self.lab = lab
-        self.directory = directory
-        self.server = OpenVPNServer(lab.vpn_server, directory / "server")
-        self.config = self.server.write_client_config(directory / "client.ovpn")
-        self.container = Container(directory / "container")
+        self.match = match
+        self._container = Container(directory)
+        self._address = ""
+        """The client's in the tunnel, the same in each run."""
         serve(lab.sidecar)
 
-    def contenders(self, image: Image) -> tuple[Contender, Contender]:
-        """Return bare openvpn, and Sidegate."""
-        path = {"PATH": os.environ["PATH"]}
-        bare = ("openvpn", "--config", str(self.config))
-        return (
-            Contender("openvpn", bare, path, has_readiness=False),
-            Contender(
-                "Sidegate",
-                image.entrypoint,
-                {**path, **image.environment, "VPN_CONFIG": str(self.config)},
-                has_readiness=True,
-            ),
-        )
-
-    def warm_up(self, contender: Contender) -> None:
-        """Run a contender once, to learn which files it maps."""
-        with self.up(contender) as process:
-            self.container.own_files_of(procfs.tree(process.pid))
+    def warm_up(self) -> None:
+        """Run each contender once, to learn the tunnel's address and which files are mapped."""
+        bare = self.match.bare
+        with self._server(), self._spawned(bare) as process:
+            self._address = until(lambda: self._tunnel_address(process), START_MAX, "the tunnel's address")
+        for contender in (bare, self.match.sidegate):
+            with self.up(contender) as process:
+                self._container.own_files_of(procfs.tree(process.pid))
 
     def trial(self, contender: Contender) -> Trial:
         """Run a contender once from start to stop, with a LAN connection open beside it."""
@@ -108,8 +84,7 @@ class Stage:
             echo = MillisecondEcho(self.lab.laptop, V4.server_a, longest=START_MAX + 10)
             with self._up(contender) as up:
                 time.sleep(AFTERWARDS)
-                processes = procfs.tree(up.process.pid)
-                memory = {name: procfs.memory(pid) for pid, name in processes.items()}
+                memory = procfs.memory_of_tree(up.process.pid)
                 result = echo.stop()
                 lan_while_up = self._lan()
                 stop = _stop(up.process)
@@ -126,32 +101,46 @@ class Stage:
 
     @contextmanager
     def _server(self) -> Iterator[None]:
-        self.server.start()
+        self.match.server.start()
         try:
             yield
         finally:
-            self.server.stop()
+            self.match.server.stop()
 
     @contextmanager
     def _up(self, contender: Contender) -> Iterator[Running]:
         host = self.lab.sidecar
-        usable_poll = _poll(self.lab.server_b, "connect", TUNNEL_ADDRESS, SERVICE_PORT)
+        usable_poll = _poll(self.lab.server_b, "connect", self._address, SERVICE_PORT)
         ready_poll = _poll(host, "ready", *HEALTH) if contender.has_readiness else None
-        process = self.container.spawn(host, contender.argv, contender.environment, contender.name)
-        try:
+        with self._spawned(contender) as process:
             _, started, spent = process.wait_for_line("^gate ").split()
             usable = _came(usable_poll, process) - float(started)
             ready = max(usable, _came(ready_poll, process) - float(started)) if ready_poll else usable
-            cpu = sum(procfs.work(pid).cpu for pid in procfs.tree(process.pid)) - float(spent)
+            cpu = procfs.cpu_of_tree(process.pid) - float(spent)
             yield Running(process, usable, ready, cpu)
+
+    @contextmanager
+    def _spawned(self, contender: Contender) -> Iterator[LoggedProcess]:
+        process = self._container.spawn(
+            self.lab.sidecar, contender.argv, contender.environment, contender.name
+        )
+        try:
+            yield process
         finally:
             with contextlib.suppress(AssertionError):
                 process.terminate(STOP_MAX)
             process.kill()
-            until(lambda: not self._tunnels(), 5, f"the end of the tunnel of {contender.name}")
+            until(lambda: not self._has_tunnel(), 5, f"the end of the tunnel of {contender.name}")
 
-    def _tunnels(self) -> list[str]:
-        return [link["ifname"] for link in self.lab.sidecar.ip_json("link", "show", "type", "tun")]
+    def _has_tunnel(self) -> bool:
+        return any(link["ifname"] == self.match.server.tunnel for link in self.lab.sidecar.ip_json("link"))
+
+    def _tunnel_address(self, process: LoggedProcess) -> str:
+        if not process.running:
+            raise AssertionError(f"{process.name} has ended; it says:\n{process.tail()}")
+        if not self._has_tunnel():
+            return ""
+        return next(iter(self.lab.sidecar.addresses(self.match.server.tunnel)), "")
 
 
 def _poll(host: Namespace, kind: str, address: str, port: int) -> LoggedProcess:

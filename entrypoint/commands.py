@@ -5,9 +5,7 @@ import re
 import time
 
 from entrypoint import __version__, machine
-from entrypoint.detect import why_none
-from entrypoint.faults import BadSettings
-from entrypoint.reconcile import Reconciler
+from entrypoint.reconcile import Reconciler, see_that_it_can_be_served
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from healthcheck.ask import TIMEOUT_SECONDS, AskError, EndpointOffError, ask
@@ -27,8 +25,7 @@ async def plan(settings: Settings) -> str:
     if machine.one_runs():
         # What its client's tunnel brought is known to it alone.
         steps = [step for step in steps if not step.takes_from_tunnel]
-    if why := why_none(view.snapshot, view.networks):
-        raise BadSettings(*why.splitlines())
+    see_that_it_can_be_served(view)
     notes = [
         f"# {network.link} {network.interface}: table {view.tables[network.link]}, gateway {network.gateway}"
         if network.gateway

@@ -1,7 +1,7 @@
 """Which networks the container is in, and which gateway leads out of each."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from entrypoint.network import (
     IPV6,
@@ -22,6 +22,8 @@ class NextHop:
 
     address: IPAddress | None
     """The gateway's; None where the link itself is the way (a default route without a gateway)."""
+    leads_out: bool = field(default=False, compare=False)
+    """Whether the main table's default route goes there, or went when there was one."""
 
     def __str__(self) -> str:
         return str(self.address or "the link itself")
@@ -39,6 +41,8 @@ class ContainerNetwork:
     gateway: NextHop | None = None
     problem: str | None = None
     """Why it has no gateway: what was seen and what to set."""
+    candidate: IPAddress | None = None
+    """Who is likely to be its router, where nothing tells: by custom the first address."""
 
     @property
     def network(self) -> IPNetwork:
@@ -51,6 +55,9 @@ class ContainerNetwork:
         return self.link, self.network
 
 
+_NO_ROUTE = "no route that names one"
+_ROOM_FOR_A_ROUTER = 2
+"""Bits of a network's addresses: a shorter one has no first address that could be another's."""
 _CONFIGURED = {4, 9, 16}
 """RTPROT_STATIC, RTPROT_RA and RTPROT_DHCP of linux/rtnetlink.h."""
 
@@ -59,13 +66,23 @@ Gateways = Mapping[tuple[str, int], IPAddress]
 
 
 def container_networks(
-    snapshot: Snapshot, named: Gateways, remembered: Mapping[tuple[str, IPNetwork], NextHop]
+    snapshot: Snapshot,
+    named: Gateways,
+    remembered: Mapping[tuple[str, IPNetwork], NextHop],
+    silent: Collection[tuple[str, IPNetwork]] = (),
 ) -> tuple[ContainerNetwork, ...]:
-    """Find the container's networks, those with a gateway first.
+    """Find the container's networks, those that lead out first, those without a gateway last.
 
     A tunnel link is none of them, nor is a link-local IPv6 network: its replies never leave the link.
     `remembered` are gateways found earlier: a link that went down loses its routes, not its router.
+    `silent` are networks whose candidate was asked and did not answer as a router does.
     """
+    defaults = {
+        (route.link, route.destination.version)
+        for route in snapshot.routes
+        if route.is_default and route.table == MAIN_TABLE and route.protocol != PROTOCOL
+    }
+    own = {address.interface.ip for address in snapshot.addresses}
     found: dict[tuple[str, IPNetwork], ContainerNetwork] = {}
     for link in snapshot.links:
         if link.loopback or link.is_tunnel:
@@ -76,8 +93,12 @@ def container_networks(
             if not interface.network.prefixlen:
                 continue  # "from 0.0.0.0/0" would be everybody's rule
             network = ContainerNetwork(link.name, link.up, link.carrier, interface)
-            found.setdefault(network.key, _with_gateway(network, snapshot, named, remembered))
-    return tuple(sorted(found.values(), key=lambda network: network.gateway is None))
+            if network.key not in found:
+                network = _with_gateway(network, snapshot, named, remembered)
+                found[network.key] = _with_candidate(_leading_out(network, defaults, remembered), own, silent)
+    return tuple(
+        sorted(found.values(), key=lambda n: 2 if n.gateway is None else 0 if n.gateway.leads_out else 1)
+    )
 
 
 def why_none(snapshot: Snapshot, networks: tuple[ContainerNetwork, ...]) -> str | None:
@@ -143,12 +164,17 @@ def _with_gateway(
             or _best([route for route in within if _is_near(route.gateway, network.link, snapshot)])
             or {kept}
         )
+        # Two routers may both announce themselves.
+        hops = {kept} if kept in hops else hops
     else:
         # A killed run's table still knows the gateway that its client may have taken from the main table.
         ours = [route for route in routes if route.is_default and route.protocol == PROTOCOL]
         # Beside a VPN that took the default route away, the host route to its server names the gateway.
-        others = [route for route in routes if route.gateway]
+        others = [route for route in routes if route.gateway and route.protocol != PROTOCOL]
         hops = _best(main) or _best(theirs) or _best(ours) or _best(others)
+        # It also knows which of several is no stray of that client's.
+        if len(hops) > 1:
+            hops = hops & _best(ours) or hops
     if len(hops) == 1:
         return replace(network, gateway=hops.pop())
     where = f"{network.link} ({network.network})"
@@ -159,11 +185,48 @@ def _with_gateway(
             f"set GATEWAYS={network.link}={several[0]} or the one that leads to your LAN"
         )
     else:
-        problem = (
-            f"cannot find the gateway of {where}: saw no route that names one; "
-            f"set GATEWAYS={network.link}=<address of its router>"
-        )
+        problem = _no_gateway(network)
     return replace(network, problem=problem)
+
+
+def _leading_out(
+    network: ContainerNetwork,
+    defaults: Collection[tuple[str, int]],
+    remembered: Mapping[tuple[str, IPNetwork], NextHop],
+) -> ContainerNetwork:
+    """Note whether the network's gateway is where the main table leads, by its default routes' links."""
+    if not network.gateway:
+        return network
+    version = network.interface.version
+    if any(version == other for _, other in defaults):
+        leads_out = (network.link, version) in defaults
+    else:  # a client took it
+        leads_out = network.key in remembered and remembered[network.key].leads_out
+    return replace(network, gateway=replace(network.gateway, leads_out=leads_out))
+
+
+def _with_candidate(
+    network: ContainerNetwork,
+    own: Collection[IPAddress],
+    silent: Collection[tuple[str, IPNetwork]],
+) -> ContainerNetwork:
+    """Name who is likely to be the router, where nothing does, or tell that it is none."""
+    room = network.interface.max_prefixlen - network.network.prefixlen
+    if network.gateway or network.problem != _no_gateway(network) or room < _ROOM_FOR_A_ROUTER:
+        return network
+    first = network.network[1]
+    if first in own:
+        return network
+    saw = f"{_NO_ROUTE}, and {first} does not answer as a router does"
+    problem = _no_gateway(network, saw) if network.key in silent else network.problem
+    return replace(network, candidate=first, problem=problem)
+
+
+def _no_gateway(network: ContainerNetwork, saw: str = _NO_ROUTE) -> str:
+    return (
+        f"cannot find the gateway of {network.link} ({network.network}): saw {saw}; "
+        f"set GATEWAYS={network.link}=<address of its router>"
+    )
 
 
 def _is_near(gateway: IPAddress | None, link: str, snapshot: Snapshot) -> bool:

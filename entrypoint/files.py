@@ -74,8 +74,7 @@ def read_env_file(given: Mapping[str, str], faults: list[str]) -> dict[str, str 
     """Read the dotenv file that ENV_FILE names, if it does; what is wrong with it is added to `faults`."""
     if "ENV_FILE" not in given:
         return {}
-    from dotenv import dotenv_values  # noqa: PLC0415 - 15 ms of start-up that only those pay who use it
-    from dotenv.parser import parse_stream  # noqa: PLC0415 - as above
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - 15 ms of start-up that only those pay who use it
 
     wrong = f"cannot read ENV_FILE={given['ENV_FILE']!r}"
     try:
@@ -90,14 +89,15 @@ def read_env_file(given: Mapping[str, str], faults: list[str]) -> dict[str, str 
     except (UnicodeDecodeError, ValueError):
         faults.append(f"{wrong}: it holds no UTF-8 text; write NAME=value lines")
         return {}
-    # dotenv_values() only warns of what it cannot read.
-    broken = [str(_first_line(line.original)) for line in parse_stream(io.StringIO(content)) if line.error]
+    # Not by dotenv_values(): it warns of what it cannot read, in lines of its own.
+    lines = list(parse_stream(io.StringIO(content)))
+    broken = [str(_first_line(line.original)) for line in lines if line.error]
     if broken:
         where = ", ".join(broken)
         faults.append(
             f"{wrong}: no NAME=value in line {where}; close the quotes, or write # before a comment"
         )
-    return dotenv_values(stream=io.StringIO(content), interpolate=False)
+    return {line.key: line.value for line in lines if line.key is not None}
 
 
 def _first_line(original: "Original") -> int:

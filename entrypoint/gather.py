@@ -4,6 +4,7 @@ from entrypoint import __version__
 from entrypoint.detect import ContainerNetwork
 from entrypoint.dns import Dns, Surroundings
 from entrypoint.hooks import Hooks, TunnelEvent
+from entrypoint.kill_switch import KillSwitch
 from entrypoint.lifecycle import State
 from entrypoint.log import hide
 from entrypoint.overlap import Overlap
@@ -14,6 +15,7 @@ from entrypoint.supervisor import Supervisor
 from healthcheck.facts import (
     ClientFacts,
     Facts,
+    GateFacts,
     NetworkFacts,
     OverlapFacts,
     ProbeFacts,
@@ -31,6 +33,7 @@ def gather(
     hooks: Hooks,
     *,
     dns: Dns,
+    kill_switch: KillSwitch,
 ) -> Facts:
     """Return the facts of this moment."""
     view, report = reconciler.view, supervisor.report
@@ -54,6 +57,7 @@ def gather(
         ),
         tunnel=_tunnel(supervisor),
         probe=_probe(probe) if probe else None,
+        gate=GateFacts(problem=kill_switch.problem, repairs=kill_switch.repairs) if kill_switch.on else None,
         networks=tuple(
             NetworkFacts(
                 interface=network.link,

@@ -1,18 +1,17 @@
 """What a run notes of itself, for the next one should it be killed.
 
 The kernel tells rules and routes, processes bear their mark; this small file of the network namespace tells
-the rest: the client's servers, and what the main table was before it.
+the rest: the client's servers and routes, and what the main table was before it.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-from entrypoint.network import MAIN_TABLE, IPAddress, Link, Route
-from entrypoint.policy import Before
+from entrypoint.network import MAIN_TABLE, Link, Route
+from entrypoint.policy import Before, Traces
 
 _FILE = "client.json"
 
@@ -21,14 +20,15 @@ _FILE = "client.json"
 class Leftovers:
     """What a killed run noted."""
 
-    servers: frozenset[IPAddress] = frozenset()
+    traces: Traces = field(default_factory=Traces)
     before: Before | None = None
 
 
-def note(run_dir: Path, servers: Iterable[IPAddress], before: Before) -> None:
+def note(run_dir: Path, traces: Traces, before: Before) -> None:
     """Note what there is; a later call replaces what an earlier one noted. Raises OSError."""
     content = {
-        "servers": [str(server) for server in servers],
+        "servers": [str(server) for server in traces.servers],
+        "set": [[str(destination), str(gateway)] for destination, gateway in traces.routes],
         "links": [[link.index, link.name] for link in before.links],
         "routes": [
             {
@@ -57,7 +57,10 @@ def find(run_dir: Path) -> Leftovers:
     try:
         content = json.loads((run_dir / _FILE).read_text())
         return Leftovers(
-            frozenset(ip_address(server) for server in content["servers"]),
+            Traces(
+                frozenset(ip_address(server) for server in content["servers"]),
+                frozenset((ip_network(to), ip_address(gateway)) for to, gateway in content["set"]),
+            ),
             Before(
                 tuple(_route(noted) for noted in content["routes"]),
                 tuple(Link(index, name, "", up=True) for index, name in content["links"]),

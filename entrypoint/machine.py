@@ -26,12 +26,8 @@ _IPV6_OFF = (
 
 def check_privileges(device: str | None) -> None:
     """See that we may change the network and open the device; raises MissingPrivilege with all that lacks."""
-    lacking = []
-    if not _effective_capabilities() >> CAP_NET_ADMIN & 1:
-        lacking.append(
-            "cannot change routes and rules: saw no NET_ADMIN among our capabilities; "
-            "add it (docker run --cap-add NET_ADMIN, compose: `cap_add: [NET_ADMIN]`)"
-        )
+    net_admin = lacks_net_admin()
+    lacking = [net_admin] if net_admin else []
     if device:
         try:
             os.close(os.open(device, os.O_RDWR))
@@ -43,6 +39,16 @@ def check_privileges(device: str | None) -> None:
             )
     if lacking:
         raise MissingPrivilege(*lacking)
+
+
+def lacks_net_admin() -> str | None:
+    """Say that we may not change the network; None where we may."""
+    if _effective_capabilities() >> CAP_NET_ADMIN & 1:
+        return None
+    return (
+        "cannot change routes and rules: saw no NET_ADMIN among our capabilities; "
+        "add it (docker run --cap-add NET_ADMIN, compose: `cap_add: [NET_ADMIN]`)"
+    )
 
 
 @contextlib.contextmanager
@@ -116,15 +122,42 @@ def tcp_peers(addresses: Iterable[IPAddress]) -> set[IPAddress]:
 
 def resolvers() -> list[IPAddress]:
     """Return the resolvers of /etc/resolv.conf, less those on the loopback, such as Docker's own."""
+    found = []
+    for words in _resolv_conf():
+        with contextlib.suppress(ValueError, IndexError):
+            if words[0] == "nameserver" and not (address := ip_address(words[1])).is_loopback:
+                found.append(address)
+    return found
+
+
+def search_domains() -> list[str]:
+    """Return the domains that the C library tries names in (resolv.conf(5): the last line of them counts)."""
+    found: list[str] = []
+    for words in _resolv_conf():
+        if words and words[0] in {"search", "domain"}:
+            found = words[1:]
+    return found
+
+
+def _resolv_conf() -> list[list[str]]:
+    """Return the words of each line of /etc/resolv.conf."""
     try:
         lines = Path("/etc/resolv.conf").read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line.split() for line in lines]
+
+
+def hosts() -> list[IPAddress]:
+    """Return the addresses of /etc/hosts."""
+    try:
+        lines = Path("/etc/hosts").read_text(errors="replace").splitlines()
     except OSError:
         return []
     found = []
     for words in (line.split() for line in lines):
         with contextlib.suppress(ValueError, IndexError):
-            if words[0] == "nameserver" and not (address := ip_address(words[1])).is_loopback:
-                found.append(address)
+            found.append(ip_address(words[0]))
     return found
 
 

@@ -38,6 +38,8 @@ class Link:
     """IFF_LOWER_UP: there is a signal, or the other end of the pair is up."""
     mtu: int = 0
     """IFLA_MTU, in bytes; 0 where nobody asked."""
+    point_to_point: bool = False
+    """IFF_POINTOPOINT: all that leaves reaches the one other end, whatever the next hop; not so for tap."""
 
     @property
     def is_tunnel(self) -> bool:

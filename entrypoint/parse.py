@@ -20,9 +20,9 @@ SHOWN_MAX = 60
 LINK_NAME_MAX = 15
 """IFNAMSIZ of linux/if.h, less its terminating zero."""
 TABLES_HELD = 64
-"""How many tables are ours from ROUTE_TABLE on: one per container interface."""
-RULE_PRIORITY_LAST = 32765
-"""The last priority before the kernel's own rule for the main table."""
+"""How many tables are ours from ROUTE_TABLE on: one per interface, tunnels from the last one down."""
+RULE_PRIORITY_LAST = 32764
+"""The last priority that leaves room for the one after it before the kernel's rule for the main table."""
 TABLE_LAST = 2**32 - 1 - TABLES_HELD
 DURATION_MAX_SECONDS = 24 * 3600.0
 INTERVAL_MIN_SECONDS = 1.0
@@ -33,6 +33,7 @@ _DURATION = re.compile(r"(\d{1,8})(ms|s|m|h)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")  # RFC 1123, and the underscore that many use
 _HOST_MAX = 253
+_BROADCAST = ip_address("255.255.255.255")
 _LINK_NAME = re.compile(rf"[!-.0-9;-~]{{1,{LINK_NAME_MAX}}}")  # dev_valid_name(): no blank, slash or colon
 
 
@@ -46,11 +47,20 @@ def text(value: str) -> str:
     return value
 
 
-def path(value: str) -> Path:
-    """Take an absolute path."""
-    if not value.startswith("/") or "\0" in value:
-        raise ValueError("is not an absolute path; write it from the root, like /vpn/provider.ovpn")
-    return Path(value)
+def absolute(example: str) -> Parser[Path]:
+    """Take an absolute path; `example` is one that would do."""
+
+    def parse(value: str) -> Path:
+        if not value.startswith("/") or "\0" in value:
+            raise ValueError(f"is not an absolute path; write it from the root, like {example}")
+        return Path(value)
+
+    return parse
+
+
+def quoted(value: str) -> bool:
+    """Tell whether a value begins and ends with the same quotation mark, as lists of compose keep them."""
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
 
 
 def auto_or(parser: Parser[T]) -> Parser[T | None]:
@@ -146,12 +156,12 @@ def networks(value: str) -> tuple[IPNetwork, ...]:
             raise ValueError(
                 f"has {shown(item)}, which is no network; write it like 10.20.0.0/24 or fd00:20::/64"
             ) from None
-        if network.version == IPV6:
-            raise ValueError(f"has {shown(item)}: IPv6 is not built yet here; name the IPv4 networks alone")
         if not network.prefixlen:
             raise ValueError(
                 f"has {shown(item)}, which would take everything past the VPN; name the LAN alone"
             )
+        if network.version == IPV6 and network.is_link_local:
+            raise ValueError(f"has {shown(item)}, which is on every link and behind no gateway; leave it out")
         found.append(network)
     return tuple(dict.fromkeys(found))
 
@@ -248,9 +258,18 @@ def dns(value: str) -> str | tuple[IPAddress, ...]:
     if value in {"keep", "vpn"}:
         return value
     try:
-        return tuple(ip_address(item) for item in _items(value))
+        found = [(item, ip_address(item)) for item in _items(value)]
     except ValueError:
         raise ValueError("is neither keep nor vpn nor addresses of resolvers, like 10.0.0.53") from None
+    for item, address in found:
+        nobody = address.is_unspecified or address.is_multicast or address == _BROADCAST
+        if nobody or address.is_loopback:
+            own = ", where our own resolver listens" if address.is_loopback else ""
+            raise ValueError(
+                f"has {shown(item)}, which can be no resolver of a VPN{own}; "
+                "name the VPN's, like 10.0.0.53, or take keep for the container's own"
+            )
+    return tuple(address for _, address in found)
 
 
 def _items(value: str) -> list[str]:

@@ -159,9 +159,7 @@ def wanted(
         rules[Rule(ANYWHERE[version], table, priority, mark=MARK)] = None
     for network_beside in beside:
         if network_beside.version in out:
-            # In IPv6 replies that bear the tunnel's address cannot be told from what has no source yet.
-            source = ANYWHERE[IPV6] if network_beside.version == IPV6 else NO_SOURCE
-            rules[Rule(source, out[network_beside.version], priority, network_beside)] = None
+            rules[_beside(network_beside, out[network_beside.version], priority)] = None
     return Wanted(routes=(*connected, *defaults.values()), rules=tuple(rules))
 
 
@@ -184,6 +182,14 @@ def with_tunnel(want: Wanted, setup: TunnelSetup | None, snapshot: Snapshot) -> 
     )
 
 
+def _beside(network: IPNetwork, table: int, priority: int) -> Rule:
+    """Return the rule for what has no source yet, and goes to a network by the gateway."""
+    if network.version == IPV6:
+        # In IPv6 that is what no rule by source took: those stand before.
+        return Rule(ANYWHERE[IPV6], table, priority + 1, network)
+    return Rule(NO_SOURCE, table, priority, network)
+
+
 def in_front(want: Wanted, places: Collection[tuple[int, int]]) -> Wanted:
     """Move our rules before those that took a place right before ours without asking for one.
 
@@ -192,9 +198,14 @@ def in_front(want: Wanted, places: Collection[tuple[int, int]]) -> Wanted:
     """
 
     def moved(rule: Rule) -> Rule:
-        ahead = range(max(rule.priority - PLACES_AHEAD, 1), rule.priority)
-        taken = [place for version, place in places if version == rule.source.version and place in ahead]
-        return replace(rule, priority=max(min(taken, default=rule.priority + 1) - 1, 1))
+        version = rule.source.version
+        held = [each.priority for each in want.rules if each.source.version == version]
+        first, length = min(held), max(held) - min(held) + 1
+        ahead = range(max(first - PLACES_AHEAD, 1), first)
+        taken = [place for other, place in places if other == version and place in ahead]
+        # All of a family move together: those by source stay before those by destination.
+        start = max(min(taken) - length, 1) if taken else first
+        return replace(rule, priority=rule.priority - first + start)
 
     return replace(want, rules=tuple(map(moved, want.rules)))
 
@@ -266,20 +277,40 @@ class Before:
     links: tuple[Link, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What clients may have left in the main table, by container links."""
+
+    servers: frozenset[IPAddress] = frozenset()
+    """To each of them a host route."""
+    routes: frozenset[tuple[IPNetwork, IPAddress]] = frozenset()
+    """Others, with their gateways: a server can push one that leads past its tunnel."""
+
+    def hold(self, route: Route) -> bool:
+        """Tell whether a client made this route."""
+        # An operator's own route says "static".
+        if route.protocol != BOOT_PROTOCOL or route.gateway is None:
+            return False
+        alone = route.destination.prefixlen == route.destination.max_prefixlen
+        to_server = alone and route.destination.network_address in self.servers
+        return to_server or (route.destination, route.gateway) in self.routes
+
+
 def before_client(
-    snapshot: Snapshot, servers: Collection[IPAddress], named: Collection[tuple[str, int]]
+    snapshot: Snapshot, traces: Traces, named: Collection[tuple[str, int]]
 ) -> tuple[Route, ...]:
     """Return the main table's routes as they were before a client whose run noted nothing.
 
-    That is what is there, less the host routes to its servers, and the default routes that it took away:
+    That is what is there, less what clients made, and the default routes that it took away:
     the tables of a killed run still know them. But where the user `named` the gateway of an interface (by
     IP version), there was no default route to take.
     """
-    now = tuple(route for route in main_routes(snapshot) if not _leads_to(route, servers))
+    now = tuple(route for route in main_routes(snapshot) if not traces.hold(route))
     with_default = {route.destination for route in now if route.is_default}
     taken: dict[IPNetwork, Route] = {}
+    in_tunnels = {link.name for link in snapshot.links if link.is_tunnel}
     for route in sorted(snapshot.routes, key=lambda route: route.table):
-        ours = route.protocol == PROTOCOL and route.is_default
+        ours = route.protocol == PROTOCOL and route.is_default and route.link not in in_tunnels
         if ours and route.destination not in with_default and not _is_named(route, named):
             taken.setdefault(route.destination, replace(route, table=MAIN_TABLE, protocol=BOOT_PROTOCOL))
     return (*now, *taken.values())
@@ -292,14 +323,12 @@ def main_routes(snapshot: Snapshot) -> tuple[Route, ...]:
     )
 
 
-def restored(
-    before: Before, servers: Collection[IPAddress], snapshot: Snapshot, taken: Collection[int] = ()
-) -> list[Change]:
+def restored(before: Before, traces: Traces, snapshot: Snapshot, taken: Collection[int] = ()) -> list[Change]:
     """Lead the main table back to what it was before the client.
 
     A default route that is gone comes back, unless a tunnel has one of its IP version (`taken`), or its
-    link is another by now: who makes a link anew under its name gives it its routes. A host route to one
-    of the client's servers goes.
+    link is another by now: who makes a link anew under its name gives it its routes. What clients made
+    and left goes.
     """
     now = main_routes(snapshot)
     standing = {(route.destination, route.metric) for route in now if route.is_default}
@@ -313,19 +342,9 @@ def restored(
         and (route.destination, route.metric) not in standing
         and route.destination.version not in taken
     ]
-    steps += [
-        Change("del", route) for route in now if route not in before.routes and _leads_to(route, servers)
-    ]
+    steps += [Change("del", route) for route in now if route not in before.routes and traces.hold(route)]
     return steps
 
 
 def _is_named(route: Route, named: Collection[tuple[str, int]]) -> bool:
     return (route.link, route.destination.version) in named
-
-
-def _leads_to(route: Route, servers: Collection[IPAddress]) -> bool:
-    """Tell whether a client made this route so that its own packets reach its server."""
-    alone = route.destination.prefixlen == route.destination.max_prefixlen
-    # An operator's own route says "static".
-    made_by_client = route.protocol == BOOT_PROTOCOL and route.gateway is not None
-    return alone and made_by_client and route.destination.network_address in servers

@@ -48,6 +48,7 @@ class Tree:
         self._second_began = 0.0
         self._told = self._untold = 0
         self._last = ""
+        self._feed = asyncio.create_task(self._feed_input())
         self._relay = asyncio.create_task(self._relay_output())
         self.ended: asyncio.Future[int | None] = asyncio.ensure_future(self._end())
         """The program's exit code, once it has ended; None once the last that it left has."""
@@ -70,14 +71,7 @@ class Tree:
             | dict(launch.environment),
             limit=LINE_MAX_BYTES,
         )
-        tree = cls(process, launch, mark, on_line)
-        if process.stdin:
-            # A program that ended before it read is told by its end.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                process.stdin.write(launch.stdin)
-                await process.stdin.drain()
-            process.stdin.close()
-        return tree
+        return cls(process, launch, mark, on_line)
 
     @property
     def alive(self) -> bool:
@@ -115,8 +109,8 @@ class Tree:
         # Somebody else may hold the pipe open: what is there is read, then it is left.
         reading = asyncio.gather(self._process.wait(), self._relay, return_exceptions=True)
         await asyncio.wait([reading], timeout=PIPE_TIMEOUT_SECONDS)
-        self._relay.cancel()
-        self.ended.cancel()
+        for part in (self._feed, self._relay, self.ended):
+            part.cancel()
         self._tell_untold()
 
     async def _ask_to_stop(self) -> None:
@@ -154,6 +148,16 @@ class Tree:
         session = self._process.pid if self._process.returncode is None else None
         # While /proc is read, the last may end having left another; the second time that one is seen.
         return members.of(self._mark, session) or members.of(self._mark, session)
+
+    async def _feed_input(self) -> None:
+        # Beside all else: a program that never reads must not hold up its own end.
+        stdin = self._process.stdin
+        if stdin:
+            # One that ended before it read is told by its end.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                stdin.write(self._launch.stdin)
+                await stdin.drain()
+            stdin.close()
 
     async def _relay_output(self) -> None:
         output = self._process.stdout

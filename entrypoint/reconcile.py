@@ -4,23 +4,29 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from entrypoint import policy
-from entrypoint.detect import ContainerNetwork, NextHop, container_networks, why_none
+from entrypoint import machine, policy
+from entrypoint.detect import ContainerNetwork, container_networks, why_none
 from entrypoint.faults import BadSettings
-from entrypoint.network import PROTOCOL, IPAddress, IPNetwork, Snapshot
-from entrypoint.policy import Before, Brought, Change
+from entrypoint.hostnet import why_host
+from entrypoint.network import PROTOCOL, IPAddress, Snapshot
+from entrypoint.policy import Before, Brought, Change, Traces
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
+from entrypoint.search import Search
 from entrypoint.settings import Settings
-from entrypoint.watch import Watcher
+from entrypoint.tunnel_side import tunnel_tables, with_tunnel_side
+from entrypoint.watch import route_events
 
 log = logging.getLogger(__name__)
 
 READ_AGAIN_SECONDS = 1.0
 """After a storm in which the kernel could not be read."""
+REMOVALS_MAX = 10
+REMOVE_AGAIN_SECONDS = 0.1
+"""At the stop, where the kernel refuses, as without a descriptor that is free."""
 PASSES_MAX = 5
 """Where changes do not last, so many passes are made before the next event, after a pause, tries again."""
 MENDED_MAX = 10
@@ -41,6 +47,12 @@ class View:
     """Why the kernel is not as wanted; None if it is."""
 
 
+def see_that_it_can_be_served(view: View) -> None:
+    """Raise BadSettings where this is no network of a container, or no network of it can be served."""
+    if why := why_host(view.snapshot, machine.hosts()) or why_none(view.snapshot, view.networks):
+        raise BadSettings(*why.splitlines())
+
+
 class Reconciler:
     """Owns our rules and routes from the first pass to the removal."""
 
@@ -54,15 +66,18 @@ class Reconciler:
         """Destinations that the tunnel's routes take: where a reply gone astray would show."""
         self.before = Before()
         """The main table as it was before the client."""
-        self._brought = Brought()
+        self.brought = Brought()
+        """What the client's tunnel brings."""
+        self.also: Callable[[], Awaitable[None]] | None = None
+        """Awaited in each pass, once rules and routes stand: what else follows from the networks."""
         self._rtnl = rtnl
         self._settings = settings
         self._named: dict[tuple[str, int], IPAddress] = {
             (name, gateway.version): gateway for name, gateway in settings.gateways or ()
         }
-        self._gateways: dict[tuple[str, IPNetwork], NextHop] = {}
         self._told: set[str] = set()
         self._wake = asyncio.Event()
+        self._search = Search(self._wake.set)
         self._pass = asyncio.Lock()
         self._began = False
         self._repairs_seen = 0
@@ -71,47 +86,55 @@ class Reconciler:
     async def plan(self) -> tuple[list[Change], View]:
         """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
         snapshot = await self._rtnl.snapshot()
-        networks = container_networks(snapshot, self._named, self._gateways)
-        tables = policy.assign_tables(networks, self.view.tables, self._settings.route_table)
+        search = self._search
+        networks = container_networks(snapshot, self._named, search.known, search.silent)
+        held, first = self.view.tables, self._settings.route_table
+        priority = self._settings.rule_priority
+        tables = policy.assign_tables(networks, held, first)
+        tables |= tunnel_tables(snapshot, held, first)
         want = policy.wanted(
             networks,
             tables,
-            self._settings.rule_priority,
-            (*(self._settings.lan_networks or ()), *self._brought.beside),
+            priority,
+            (*(self._settings.lan_networks or ()), *self.brought.beside),
             snapshot.named_addresses(),
         )
-        want = policy.in_front(policy.with_tunnel(want, self._brought.setup, snapshot), snapshot.places)
+        want = replace(want, routes=(*want.routes, *search.questions(networks, tables)))
+        want = with_tunnel_side(want, snapshot, tables, priority)
+        want = policy.in_front(policy.with_tunnel(want, self.brought.setup, snapshot), snapshot.places)
         return policy.changes(want, snapshot), View(snapshot, networks, tables)
 
     def follow(self, brought: Brought) -> None:
         """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
-        if brought != self._brought:
-            self._brought = brought
+        if brought != self.brought:
+            self.brought = brought
             self._wake.set()
 
     async def begin(
         self,
         noted: Before | None = None,
-        servers: Collection[IPAddress] = (),
+        traces: Traces | None = None,
         *,
         remember_main: bool = True,
     ) -> None:
         """Make the first pass; raises BadSettings where no network can be served or ours cannot be set.
 
-        `noted` and `servers` are what a killed run noted of the main table and of its client.
+        `noted` and `traces` are what a killed run noted of the main table and of its client.
         `remember_main` off: whoever makes the tunnel answers for the main table, and nothing is put back.
         """
-        _, view = await self.plan()
-        if why := why_none(view.snapshot, view.networks):
-            raise BadSettings(*why.splitlines())
         if noted:
+            # A route that the dead client left may hide the gateway.
             self.before = noted
-        elif remember_main:
-            routes = policy.before_client(view.snapshot, servers, self._named)
+            await self.restore(traces or Traces())
+        _, view = await self.plan()
+        see_that_it_can_be_served(view)
+        if not noted and remember_main:
+            routes = policy.before_client(view.snapshot, traces or Traces(), self._named)
             self.before = Before(routes, view.snapshot.links)
         left = sum(rule.protocol == PROTOCOL for rule in view.snapshot.rules)
         if left:
             log.info("adopted %d rules that an earlier run left here", left)
+        self._search.begun = True
         await self.reconcile()
         if self.view.problem:
             raise BadSettings(self.view.problem)
@@ -119,7 +142,7 @@ class Reconciler:
 
     async def keep(self) -> None:
         """Reconcile at each event until cancelled."""
-        watcher = Watcher(self._wake.set, self._settings.route_table)
+        watcher = route_events(self._wake.set, self._settings.route_table)
         self._wake.set()  # what happened between the first pass and the watch
         try:
             while True:
@@ -147,32 +170,44 @@ class Reconciler:
             self._mended_at.append(now)
         return len(self._mended_at) == MENDED_MAX and now - self._mended_at[0] < 1
 
-    async def restore(self, servers: Collection[IPAddress]) -> None:
+    async def restore(self, traces: Traces) -> None:
         """Put the main table back as it was before the client, which has ended."""
         async with self._pass:
             try:
-                problem = await self._restore(servers, await self._rtnl.snapshot())
+                problem = await self._restore(traces, await self._rtnl.snapshot())
             except OSError as error:
                 problem = str(error.strerror)
         if problem:
             log.warning("%s", problem)
 
-    async def remove(self) -> None:
-        """Remove what is ours; `keep` has ended. Raises OSError where the kernel cannot be read."""
-        async with self._pass:
-            snapshot = await self._rtnl.snapshot()
-            problem = await self._apply(policy.changes(policy.Wanted(), snapshot))
+    async def remove(self) -> bool:
+        """Remove what is ours; `keep` has ended. Returns whether it is gone; else the next run adopts it."""
+        await self._search.end()
+        for last in (*[False] * (REMOVALS_MAX - 1), True):
+            async with self._pass:
+                try:
+                    snapshot = await self._rtnl.snapshot()
+                    problem = await self._apply(policy.changes(policy.Wanted(), snapshot))
+                except OSError as error:
+                    problem = str(error.strerror)
+            if not problem or last:
+                break
+            await asyncio.sleep(REMOVE_AGAIN_SECONDS)
         if problem:
-            log.warning("%s", problem)
+            log.warning("cannot remove all that is ours, which the next start adopts: %s", problem)
+        return not problem
 
     async def _reconcile(self) -> None:
         try:
             async with self._pass:
                 self.view = await self._passes()
+                if self.also:
+                    await self.also()
         except OSError as error:
             self.view = replace(self.view, problem=str(error.strerror))
             asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)
-        found = (self.view.problem, *(network.problem for network in self.view.networks))
+        settled = [n for n in self.view.networks if n.key not in self._search.asking]
+        found = (self.view.problem, *(network.problem for network in settled))
         problems = {problem for problem in found if problem}
         # Once, and anew when it comes back: a pass is made with each event.
         for problem in problems - self._told:
@@ -184,21 +219,21 @@ class Reconciler:
         problem = None
         for _ in range(PASSES_MAX):
             steps, view = await self.plan()
-            self._gateways |= {network.key: network.gateway for network in view.networks if network.gateway}
             # The next pass keeps the tables that this one gave.
             self.view = replace(self.view, tables=view.tables)
             problem = await self._apply(steps)
+            self._search.ask(view.networks, [a.interface.ip for a in view.snapshot.addresses])
             if self._began and any(step.sets_default for step in steps):
                 # A link that went down and up lost the main table's default route with ours, and the
                 # client cannot reach its server without it.
-                problem = problem or await self._restore((), view.snapshot)
+                problem = problem or await self._restore(Traces(), view.snapshot)
             if not steps or problem:
                 break
         else:
             problem = f"rules and routes do not last: {steps[0]} was undone again; find out by whom"
         return replace(view, replies=await self._replies(view), problem=problem)
 
-    async def _restore(self, servers: Collection[IPAddress], snapshot: Snapshot) -> str | None:
+    async def _restore(self, traces: Traces, snapshot: Snapshot) -> str | None:
         # A default route by a tunnel is the living client's, or another VPN's: none goes beside it.
         ours = {link.index for link in snapshot.links if not link.is_tunnel}
         taken = [
@@ -206,7 +241,7 @@ class Reconciler:
             for v, where in SOMEWHERE.items()
             if (await self._rtnl.default_link(where) or 0) not in {0, *ours}
         ]
-        steps = policy.restored(self.before, servers, snapshot, taken)
+        steps = policy.restored(self.before, traces, snapshot, taken)
         return await self._apply(steps)
 
     async def _apply(self, steps: list[Change]) -> str | None:

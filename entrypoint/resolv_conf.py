@@ -72,9 +72,14 @@ def original(text: str) -> str:
 
 
 def render(before: str, search: Iterable[str] = ()) -> str:
-    """Return the text that names our resolver and quotes `before`; `search` comes behind its own domains."""
+    """Return the text that names our resolver and quotes `before`; `search` comes behind its own domains.
+
+    By itself the C library tries a name without a dot with all search domains before it tries it alone
+    (ndots:1 of resolv.conf(5)): a server's domain would come before a name of the LAN.
+    """
     told = parse(before)
-    line = " ".join(("search", *told.search))
+    own = ("search", *told.search)
+    line = " ".join(own)
     for domain in search:
         if domain not in told.search and len(line) + 1 + len(domain) <= SEARCH_LINE_MAX:
             line += f" {domain}"
@@ -83,6 +88,7 @@ def render(before: str, search: Iterable[str] = ()) -> str:
             _HEADER,
             f"nameserver {LISTEN}",
             *([line] if line != "search" else []),
+            *(["options ndots:0"] if line != " ".join(own) and "ndots:" not in " ".join(told.others) else []),
             *told.others,
             *(_QUOTE + quoted for quoted in before.split("\n")),
             "",
@@ -118,7 +124,8 @@ def domains(texts: Iterable[str]) -> tuple[str, ...]:
 
 def usable(resolvers: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
     """Return the addresses that can be those of resolvers behind a tunnel."""
-    fitting = (r for r in resolvers if not (r.is_unspecified or r.is_loopback or r.is_multicast))
+    plain = (r for r in resolvers if "%" not in str(r))
+    fitting = (r for r in plain if not (r.is_unspecified or r.is_loopback or r.is_multicast))
     return tuple(dict.fromkeys(fitting))[:RESOLVERS_MAX]
 
 

@@ -24,7 +24,7 @@ _RTA_TABLE = 15
 _FR_ACT_TO_TBL = 1
 _RT_SCOPE_LINK = 253
 _RTNH_F_ONLINK = 4
-_IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
+_IFF_UP, _IFF_LOOPBACK, _IFF_POINTOPOINT, _IFF_LOWER_UP = 0x1, 0x8, 0x10, 0x10000
 _ARPHRD_PPP = 512
 
 # Attributes that every rule may carry without being another kind of rule than ours.
@@ -48,18 +48,22 @@ def family(version: int) -> socket.AddressFamily:
     return socket.AF_INET6 if version == IPV6 else socket.AF_INET
 
 
-def link(message: Any) -> Link:
-    """Read RTM_NEWLINK."""
+def link(message: Any) -> Link | None:
+    """Read RTM_NEWLINK; None for a link whose name is no text: nobody can write it in a setting."""
+    name = message.get("ifname")
+    if not isinstance(name, str):
+        return None  # pyroute2 leaves as bytes what is not UTF-8
     kind = message.get(("linkinfo", "kind")) or ("ppp" if message["ifi_type"] == _ARPHRD_PPP else "")
     flags = message["flags"]
     return Link(
         message["index"],
-        message.get("ifname"),
+        name,
         kind,
         up=bool(flags & _IFF_UP),
         loopback=bool(flags & _IFF_LOOPBACK),
         carrier=bool(flags & _IFF_LOWER_UP),
         mtu=message.get("mtu") or 0,
+        point_to_point=bool(flags & _IFF_POINTOPOINT),
     )
 
 
@@ -163,8 +167,8 @@ def rule_arguments(rule: Rule) -> dict[str, Any]:
     if rule.mark:
         arguments["fwmark"] = rule.mark
     if rule.destination:
-        arguments["dst"] = str(rule.destination.network_address)
-        arguments["dst_len"] = rule.destination.prefixlen
+        # pyroute2 takes the address 0.0.0.0 or :: alone for no destination, and keeps the length.
+        arguments["dst"] = str(rule.destination)
     return arguments
 
 

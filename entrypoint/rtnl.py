@@ -105,8 +105,8 @@ class Rtnl:
                 except NetlinkError as error:
                     # Mostly, something changed meanwhile (NLM_F_DUMP_INTR). The rest of the dump is still
                     # in the socket, where it would spoil the next answer.
-                    self._netlink.close()
-                    self._netlink = _socket()
+                    spoiled, self._netlink = self._netlink, _socket()
+                    spoiled.close()
                     cause = "they change all the time"
                     if not isinstance(error, NetlinkDumpInterrupted):
                         cause = _cause(error)
@@ -114,7 +114,8 @@ class Rtnl:
         raise OSError(errno.EINTR, f"cannot read the kernel's routes and rules: {cause}")
 
     async def _read(self) -> Snapshot:
-        links = tuple([rtmessages.link(message) async for message in await self._netlink.get_links()])
+        seen = [rtmessages.link(message) async for message in await self._netlink.get_links()]
+        links = tuple(link for link in seen if link)
         names = {link.index: link.name for link in links}
         addresses = tuple([rtmessages.address(message) async for message in await self._netlink.get_addr()])
         told = [message async for message in await self._netlink.get_rules()]

@@ -13,8 +13,10 @@ from entrypoint.clients import choose
 from entrypoint.clients.base import Client
 from entrypoint.dns import Dns
 from entrypoint.faults import BadSettings, Fault, MissingPrivilege
+from entrypoint.firewall import Firewall
 from entrypoint.gather import gather, surroundings, tunnel_event
 from entrypoint.hooks import Hooks
+from entrypoint.kill_switch import KillSwitch
 from entrypoint.network import IPAddress, Link
 from entrypoint.overlap import Overlap, in_use, overlaps
 from entrypoint.probe import Probe
@@ -24,7 +26,7 @@ from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
 from healthcheck import ask
 from healthcheck.facts import Facts
-from healthcheck.server import listen, serve
+from healthcheck.server import let_in, listen, serve
 from healthcheck.verdict import verdict
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,10 @@ ASKED_MAX = 8
 
 
 async def run(settings: Settings, warnings: list[str]) -> None:
-    """Serve until SIGTERM or SIGINT; raises BadSettings or MissingPrivilege, and then leaves nothing."""
+    """Serve until SIGTERM or SIGINT; raises BadSettings or MissingPrivilege, and then leaves nothing.
+
+    But for the gate of `KILL_SWITCH=on`: it is closed before anything else, and stays so.
+    """
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -49,16 +54,23 @@ async def run(settings: Settings, warnings: list[str]) -> None:
     for warning in warnings:
         log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
-        client, endpoint, run_dir = _prepare(settings, stack)
+        stack.enter_context(machine.alone())
         async with Rtnl(settings.route_table) as rtnl:
-            reconciler = Reconciler(rtnl, settings)
+            reconciler, firewall = Reconciler(rtnl, settings), Firewall()
+            kill_switch = KillSwitch(settings, reconciler, firewall)
+            stack.callback(kill_switch.tell)
+            await kill_switch.begin()
+            client, endpoint, run_dir = _prepare(settings, stack)
+            kill_switch.names = client.hosts
+            reconciler.also = kill_switch.follow
             supervisor = Supervisor(client, reconciler, settings, run_dir)
-            await _Run(settings, rtnl, reconciler, supervisor, run_dir).live(endpoint, stop)
+            parts = rtnl, reconciler, supervisor, run_dir
+            running = _Run(settings, *parts, firewall=firewall, kill_switch=kill_switch)
+            await running.live(endpoint, stop)
 
 
 def _prepare(settings: Settings, stack: contextlib.ExitStack) -> tuple[Client, socket.socket | None, Path]:
     """Look at all that can be wrong before anything is changed; raises every fault in one message."""
-    stack.enter_context(machine.alone())
     run_dir = machine.run_dir()
     faults: list[Fault] = []
     client, endpoint = None, None
@@ -99,15 +111,21 @@ class _Run:
         reconciler: Reconciler,
         supervisor: Supervisor,
         run_dir: Path,
+        *,
+        firewall: Firewall,
+        kill_switch: KillSwitch,
     ) -> None:
         self._settings = settings
         self._rtnl = rtnl
         self._reconciler = reconciler
         self._supervisor = supervisor
+        self._firewall = firewall
+        self._kill_switch = kill_switch
         self._overlaps: list[Overlap] = []
         self._came_up = asyncio.Event()
         self._dns = Dns(settings, run_dir, lambda: surroundings(supervisor, reconciler, settings.vpn_dns))
         self._hooks = Hooks(settings)
+        self._endpoint: socket.socket | None = None
         self._probe: Probe | None = None
         if settings.health_target:
             self._probe = Probe(settings.health_target, settings.health_interval, lambda: supervisor.tunnel)
@@ -120,13 +138,14 @@ class _Run:
 
     async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
         """Rule and table first, then the client, then health; the other way round at the stop."""
-        reconciler, supervisor = self._reconciler, self._supervisor
+        reconciler, supervisor, self._endpoint = self._reconciler, self._supervisor, endpoint
         tasks: set[asyncio.Task[None]] = set()
+        removed = False
         try:
             noted = await supervisor.end_leftovers()
             try:
                 makes_tunnel = supervisor.client.makes_tunnel
-                await reconciler.begin(noted, supervisor.servers, remember_main=makes_tunnel)
+                await reconciler.begin(noted, supervisor.traces, remember_main=makes_tunnel)
             except BadSettings:
                 if stop.is_set():
                     return  # what is taken down around us is no fault
@@ -136,7 +155,8 @@ class _Run:
             telling = asyncio.create_task(self._tell())
             keeping = asyncio.create_task(reconciler.keep())
             naming = asyncio.create_task(self._dns.keep())
-            tasks = {telling, keeping, naming, asyncio.create_task(self._serve(endpoint))}
+            guarding = asyncio.create_task(self._firewall.keep())
+            tasks = {telling, keeping, naming, guarding, asyncio.create_task(self._serve())}
             stopped = asyncio.ensure_future(stop.wait())
             ended, _ = await asyncio.wait({stopped, client, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
@@ -150,11 +170,14 @@ class _Run:
             await self._hooks.ended()
             await _end(tasks)
             await self._dns.close()
-            await reconciler.remove()
+            removed = await reconciler.remove()
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         supervisor.stopped()
-        log.info("stopped: no rule, route or process of ours is left")
+        if removed:
+            log.info("stopped: no rule, route or process of ours is left")
+        else:
+            log.warning("stopped: rules or routes of ours are left")
 
     def _stop(self) -> None:
         self._supervisor.stop()
@@ -179,20 +202,25 @@ class _Run:
         if self._probe and self._supervisor.client.makes_tunnel:
             self._supervisor.give_up(why, worked=self._probe.answered)
 
-    async def _serve(self, endpoint: socket.socket | None) -> None:
+    async def _serve(self) -> None:
         # The server's import takes longer than all else at the start; the client need not wait for it.
         await self._supervisor.began.wait()
-        if endpoint:
-            await serve(endpoint, self._facts)
+        if self._endpoint:
+            await serve(self._endpoint, self._facts)
         else:
             await asyncio.Event().wait()
 
     def _facts(self) -> Facts:
         return gather(
-            self._supervisor, self._reconciler, self._overlaps, self._probe, self._hooks, dns=self._dns
+            *(self._supervisor, self._reconciler, self._overlaps, self._probe, self._hooks),
+            dns=self._dns,
+            kill_switch=self._kill_switch,
         )
 
     def _on_pass(self) -> None:
+        if self._endpoint:
+            outer = (link.index for link in self._reconciler.view.snapshot.links if not link.is_tunnel)
+            let_in(self._endpoint, set(outer))
         self._supervisor.kernel_changed()
         self._dns.wake.set()
 

@@ -4,14 +4,12 @@ One table makes the parser, the reference in the README and the texts of the err
 the environment, else from the dotenv file that `ENV_FILE` names; `NAME_FILE` holds the value of `NAME`.
 """
 
-import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from entrypoint import parse
+from entrypoint import parse, strangers
 from entrypoint.faults import BadSettings
 from entrypoint.files import FILE_SUFFIX, Secret, read_env_file, read_value
 from entrypoint.network import IPAddress, IPNetwork, Target
@@ -19,13 +17,9 @@ from entrypoint.parse import Parser
 
 CONFIG_FOLDER = Path("/vpn")
 """Where VPN_CONFIG=auto looks."""
-ONE_LETTER_OFF = 0.9
-"""How like one of ours (difflib's ratio) a name is that lacks a letter: GATEWAY, of a single word."""
 NOT_YET: tuple[str, ...] = ()
 """No value of this setting is built: it is declared so that it is refused, not ignored."""
-# Kubernetes sets NAME_SERVICE_HOST, NAME_PORT_80_TCP and so on for each service of the name space:
-# a service called "vpn" is no typo.
-_SERVICE_LINK = re.compile(r".*_(SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP|SCTP).*)?)")
+_IN_FILE = parse.absolute("/run/secrets/vpn_password")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +43,8 @@ class Setting:
         try:
             parsed = self.parser(value)
         except ValueError as error:
-            raise ValueError(f"{shown} {error}") from None
+            quotes = "; the quotes are a part of the value: write it without" if parse.quoted(value) else ""
+            raise ValueError(f"{shown} {error}{quotes}") from None
         if self.only is not None and parsed not in map(self.parser, self.only):
             built = f"; so far only {', '.join(self.only)}" if self.only else ""
             raise ValueError(f"{shown} is not built yet{built}; leave {self.name} out")
@@ -80,7 +75,7 @@ class Settings:
     )
     vpn_config: Path | None = _setting(
         "auto",
-        parse.auto_or(parse.path),
+        parse.auto_or(parse.absolute("/vpn/provider.ovpn")),
         f"the client's configuration; `auto`: the only `*.ovpn` or `*.conf` in `{CONFIG_FOLDER}`",
     )
     vpn_server: str | None = _setting(
@@ -136,7 +131,7 @@ class Settings:
     lan_networks: tuple[IPNetwork, ...] | None = _setting(
         "",
         parse.networks,
-        "IPv4 networks that connections opened from inside also reach by the Docker gateway",
+        "networks that connections opened from inside also reach by the Docker gateway",
         unit="CIDRs",
     )
     gateways: tuple[tuple[str, IPAddress], ...] | None = _setting(
@@ -149,17 +144,13 @@ class Settings:
         unit="ports",
         only=NOT_YET,
     )
-    kill_switch: str = _setting(
-        "off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel", only=("off",)
-    )
+    kill_switch: str = _setting("off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel")
     rule_priority: int = _setting(
         "90",
         parse.number(1, parse.RULE_PRIORITY_LAST),
-        "our rules' priority; less where a rule that names none came before them",
+        "our rules' priority, and the one after it; less where a rule that names none came before",
     )
-    route_table: int = _setting(
-        "7100", parse.first_table, "our first routing table; one per container interface"
-    )
+    route_table: int = _setting("7100", parse.first_table, "our first routing table; one per interface")
     health_listen: tuple[str, int] | None = _setting(
         "127.0.0.1:9797", parse.listen, "where the health endpoint listens, or `off`", unit="address:port"
     )
@@ -217,7 +208,8 @@ def load(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
             faults.append(str(error))
         except BadSettings as fault:
             faults.extend(fault.texts)
-    warnings = _warnings(given)
+    texts = [row.name for row in TABLE if row.parser is parse.text]
+    warnings = [*strangers.warnings(given, [row.name for row in TABLE]), *strangers.quotes(given, texts)]
     if faults:
         raise BadSettings(*faults, *warnings)
     return Settings(**values), warnings
@@ -243,7 +235,7 @@ def _value(row: Setting, given: Mapping[str, str]) -> Any:
         raise ValueError(f"{row.name} and {name_file} are both set; leave one of them")
     held_by: Path | None = None
     if file is not None:
-        held_by = Setting(name_file, "", parse.path, "", "", row.secret, None).parse(file)
+        held_by = Setting(name_file, "", _IN_FILE, "", "", row.secret, None).parse(file)
         value = read_value(row.name, held_by)
     elif value is None:
         value = row.default
@@ -253,19 +245,3 @@ def _value(row: Setting, given: Mapping[str, str]) -> Any:
     if not row.secret:
         return parsed
     return Secret(row.name, file=held_by) if held_by else Secret(row.name, value=parsed)
-
-
-def _warnings(given: Mapping[str, str]) -> list[str]:
-    known = [row.name for row in TABLE]
-    ours = {*known, *(name + FILE_SUFFIX for name in known), "ENV_FILE"}
-    beginnings = tuple({name.split("_")[0] + "_" for name in known})
-    return [
-        f"{name} is no setting of ours and is ignored; did you mean {_nearest(name, known)}?"
-        for name in sorted(given.keys() - ours)
-        if (name.startswith(beginnings) or difflib.get_close_matches(name, known, cutoff=ONE_LETTER_OFF))
-        and not _SERVICE_LINK.fullmatch(name)
-    ]
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    return difflib.get_close_matches(name.removesuffix(FILE_SUFFIX), known, n=1, cutoff=0.0)[0]

@@ -12,8 +12,8 @@ from entrypoint.clients.base import AttemptFailed, Client, Launch, Report
 from entrypoint.detect import tunnels
 from entrypoint.faults import BadSettings
 from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
-from entrypoint.network import IPAddress, IPInterface, Link
-from entrypoint.policy import Before, Brought
+from entrypoint.network import IPInterface, Link
+from entrypoint.policy import Before, Brought, Traces
 from entrypoint.processes import Tree, end_left_behind
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
@@ -60,8 +60,8 @@ class Supervisor:
         self._run_dir = run_dir
         self._changed = asyncio.Event()
         self._stop = asyncio.Event()
-        self.servers: set[IPAddress] = set()
-        """Every server address that the client told, and those of a killed run."""
+        self.traces = Traces()
+        """What the client told of servers and routes, and what a killed run noted of them."""
         self._foreign: dict[int, str] = {}
         """Tunnels that stood before the client: index -> name of the link."""
         self._chosen_from: list[str] = []
@@ -102,18 +102,19 @@ class Supervisor:
     async def end_leftovers(self) -> Before | None:
         """End the client of a killed run; returns what that run noted of the main table."""
         left = leftovers.find(self._run_dir)
-        self.servers |= left.servers
+        self.traces = left.traces
         if ended := await end_left_behind():
             log.info("ended %d processes of an earlier run that was killed", ended)
         return left.before
 
     async def run(self) -> None:
         """Make attempt after attempt until `stop`; returns when all that the client did is undone."""
+        await self._reconciler.restore(self.traces)
         while not self._stop.is_set():
-            await self._reconciler.restore(self.servers)
             if self.before_attempt:
                 await self.before_attempt()
             failure = await self._attempt()
+            await self._reconciler.restore(self.traces)
             if self._stop.is_set():
                 break
             self._failures += 1
@@ -125,7 +126,6 @@ class Supervisor:
             log.warning("%s: %s; next attempt %s", self.client.name, failure, when)
             await self._back_off(delay)
             self.restarts += 1
-        await self._reconciler.restore(self.servers)
         leftovers.forget(self._run_dir)
 
     def stopped(self) -> None:
@@ -165,11 +165,12 @@ class Supervisor:
                 await self.tree.stop()
             await self.client.close()
             self._reconciler.follow(Brought(pinned=self.report.pinned))
-        return self.report.failure or why
+        told = self.report.failure or why
+        return f"{told}; {self.report.advice}" if self.report.advice else told
 
     async def _start(self) -> None:
         launch = await self._opened()
-        self.servers |= set(self.report.pinned)
+        self._trace(self.report)
         if self.report.pinned:
             # The way to the server stands before the first packet to it.
             await self._reconciler.reconcile()
@@ -203,7 +204,8 @@ class Supervisor:
             if self.client.makes_tunnel:
                 stands = f" (it says: {self.report.detail})" if self.report.detail else ""
                 what = f"brought up no tunnel within {limit:g} s{stands}"
-                return f"{what}; see its log lines above{self._passed_over()}"
+                above = "; see its log lines above" if self.tree else ""
+                return f"{what}{above}{self._passed_over()}"
             log.warning("saw no tunnel within %g s; waiting on for somebody to bring one up", limit)
             why = await self._tunnel_comes()
         if why:
@@ -237,13 +239,16 @@ class Supervisor:
         if self._stop.is_set():
             return why
         self._enter(State.RECONNECTING)
-        stands = self._dead or self.report.detail or "no word"
-        log.warning("the tunnel is gone; replies to the LAN are kept (%s)", stands)
+        # What the client said while it still believed in its tunnel is no reason.
+        stands = self._dead or ("" if self.report.connected else self.report.detail)
+        log.warning("the tunnel is gone; replies to the LAN are kept%s", f" ({stands})" if stands else "")
         if why is None and self.tunnel is None and not await self.client.mends_itself():
             if self.tree:
                 # A killed client's link is gone a moment before its end is told.
                 await asyncio.wait([self.tree.ended], timeout=END_TOLD_SECONDS)
             why = self._how_it_ended() or "lost its tunnel and does not know it"
+        if why is None and not stands and not self.report.connected and self.report.detail:
+            log.warning("%s: %s", self.client.name, self.report.detail)
         return why
 
     def _how_it_ended(self) -> str | None:
@@ -272,16 +277,22 @@ class Supervisor:
 
     def _note(self) -> None:
         try:
-            leftovers.note(self._run_dir, self.servers, self._reconciler.before)
+            leftovers.note(self._run_dir, self.traces, self._reconciler.before)
         except OSError as error:
             # Needed only should we be killed; a full disk must not cost the tunnel.
             log.warning("cannot note the client in %s: %s", self._run_dir, error.strerror)
 
+    def _trace(self, report: Report) -> bool:
+        """Remember servers and routes of the client's; returns whether there are new ones."""
+        known = self.traces
+        servers = {*report.pinned, *([report.server] if report.server else [])}
+        self.traces = Traces(known.servers | servers, known.routes | report.routes)
+        return self.traces != known
+
     def _take_report(self, report: Report) -> None:
         self.report = report
         self._reconciler.follow(Brought(report.setup, report.pinned))
-        if report.server and report.server not in self.servers and self.alive:
-            self.servers.add(report.server)
+        if self.alive and self._trace(report):
             self._note()
         self.tunnel = self._find_tunnel()
         self._changed.set()

@@ -51,6 +51,16 @@ class ProbeFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateFacts:
+    """The kill switch that is on."""
+
+    problem: str | None = None
+    """Why the gate is not closed as wanted; None while the kernel holds it so."""
+    repairs: int = 0
+    """How often it was mended because somebody had changed it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFacts:
     """One network on the private side, of one family."""
 
@@ -105,6 +115,8 @@ class Facts:
     tunnel: TunnelFacts | None = None
     probe: ProbeFacts | None = None
     """None where nobody is asked through the tunnel."""
+    gate: GateFacts | None = None
+    """None without a kill switch."""
     networks: tuple[NetworkFacts, ...] = ()
     policy_problem: str | None = None
     """Why rules and routes do not stand as wanted; None if they do."""

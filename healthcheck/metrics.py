@@ -42,6 +42,10 @@ class FactsCollector(Collector):
         yield check
         if facts.probe:
             yield from _probe(facts.probe)
+        if facts.gate:
+            yield CounterMetricFamily(
+                "sidegate_gate_repairs", "Mendings of the kill switch's rules.", value=facts.gate.repairs
+            )
         warnings = GaugeMetricFamily(
             "sidegate_warnings", "What should be looked at, by what it is about.", labels=["warning"]
         )

@@ -67,6 +67,7 @@ def _document(facts: Facts) -> dict[str, object]:
         "client": _client(facts.client),
         "tunnel": asdict(facts.tunnel) if facts.tunnel else None,
         "probe": asdict(facts.probe) if facts.probe else None,
+        "gate": asdict(facts.gate) if facts.gate else None,
         "networks": [asdict(network) for network in facts.networks],
         "checks": [asdict(check) for check in judged.checks],
         "warnings": [asdict(warning) for warning in judged.warnings],

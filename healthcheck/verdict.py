@@ -81,7 +81,7 @@ def verdict(facts: Facts, *, now: float | None = None) -> Verdict:
     moment = time.time() if now is None else now
     checks: dict[str, Check] = {}
     for name, needs, judge in _TREE:
-        if name == "probe" and facts.probe is None:
+        if (name, None) in {("probe", facts.probe), ("gate", facts.gate)}:
             continue
         broken = [need for need in needs if not checks[need].ok]
         ok, text = (False, f"waits for {' and '.join(broken)}") if broken else judge(facts, moment)
@@ -113,6 +113,11 @@ def _policy(facts: Facts, _: float) -> tuple[bool, str]:
     return facts.policy_problem is None, facts.policy_problem or "rules and routes stand as wanted"
 
 
+def _gate(facts: Facts, _: float) -> tuple[bool, str]:
+    problem = facts.gate.problem if facts.gate else None
+    return problem is None, f"it may leak: {problem}" if problem else "nothing leaves past the tunnel"
+
+
 def _client(facts: Facts, now: float) -> tuple[bool, str]:
     client = facts.client
     if client.alive and client.connected:
@@ -136,7 +141,7 @@ def _client(facts: Facts, now: float) -> tuple[bool, str]:
 def _tunnel(facts: Facts, _: float) -> tuple[bool, str]:
     tunnel = facts.tunnel
     if tunnel is None:
-        where = "the client's lines in the log say what it does"
+        where = "the client's lines in the log say what it does" if facts.client.pid else "it is being made"
         if facts.client.name == "none":
             where = "whoever makes it has yet to bring it up"
         return False, f"saw no tunnel link with an address; {where}"
@@ -185,9 +190,11 @@ _Judge = Callable[[Facts, float], tuple[bool, str]]
 _TREE: tuple[tuple[str, tuple[str, ...], _Judge], ...] = (
     ("network", (), _network),
     ("policy", ("network",), _policy),
+    ("gate", (), _gate),
     ("client", (), _client),
     ("tunnel", ("client",), _tunnel),
     ("probe", ("tunnel",), _probe),
     ("replies", ("policy", "tunnel"), _replies),
 )
-"""Name, needs and judge of each check; needs come first. `probe` is there only where somebody is asked."""
+"""Name, needs and judge of each check; needs come first. `probe` is there only where somebody is asked,
+`gate` where the kill switch is on."""

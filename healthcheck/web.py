@@ -2,23 +2,30 @@
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 
 import uvicorn
-from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from healthcheck.facts import Facts
 from healthcheck.pages import PAGES, Page, text_page
+from healthcheck.server import BACKLOG
 
 CONNECTIONS_MAX = 64
-"""Where one more comes the oldest goes: probes need a handful, and no crowd may keep them out."""
+"""Where one more comes, the oldest goes of whoever holds the most: probes need a handful, and no crowd may
+keep them out."""
 KEEP_ALIVE_SECONDS = 5
 CONNECTION_LIFE_SECONDS = 30.0
 """Every connection ends by then: uvicorn itself waits forever for a request that never ends."""
 HEADER_BYTES_MAX = 8192
+PAUSE_SECONDS = 0.005
+"""From one answer to the next, whoever asks: the loop that answers is the one that mends rules."""
+ACCEPTED_AT_ONCE = 8
+"""New connections that are taken in one turn of that loop; the others wait in the kernel."""
 
 _METHODS = ("GET", "HEAD")
 
@@ -29,11 +36,20 @@ class Application:
     def __init__(self, facts: Callable[[], Facts]) -> None:
         self._facts = facts
         self._metrics: Callable[[str], Page] | None = None
+        self._turn = asyncio.Lock()
 
-    async def __call__(self, scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Answer one request; its body, if any, is left unread."""
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Answer one request when its turn has come; its body, if any, is left unread."""
         if scope["type"] != "http":
             raise NotImplementedError(f"cannot serve ASGI scope {scope['type']!r}: only http is set up")
+        # The loop's end alone cancels this, and uvicorn would log it as a fault.
+        with suppress(asyncio.CancelledError):
+            async with self._turn:
+                if not _is_gone(receive):
+                    await self._answer(scope, send)
+                    await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _answer(self, scope: HTTPScope, send: ASGISendCallable) -> None:
         page = await self._page(scope["method"], scope["path"], scope["headers"])
         headers = [
             ("content-type", page.content_type),
@@ -72,6 +88,12 @@ class Application:
         return self._metrics(accept)
 
 
+def _is_gone(receive: ASGIReceiveCallable) -> bool:
+    """Tell whether the other side has left: a crowd that comes and goes leaves its requests behind."""
+    cycle = getattr(receive, "__self__", None)
+    return isinstance(cycle, RequestResponseCycle) and cycle.disconnected
+
+
 def _import_renderer() -> Callable[[Callable[[], Facts]], Callable[[str], Page]]:
     from healthcheck.metrics import renderer  # noqa: PLC0415 - 3 MB that only a scraped container pays
 
@@ -83,12 +105,14 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._made_at = self.loop.time()
+        self.made_at = self.loop.time()
+        self.peer = self.client[0] if self.client else ""
         # One that was ended a moment ago is still in the set: a crowd comes in one turn of the loop.
         others = [other for other in self.connections if isinstance(other, _Connection)]
         others = [other for other in others if not other.transport.is_closing()]
         if len(others) > CONNECTIONS_MAX:
-            min(others, key=lambda other: other._made_at).transport.abort()  # noqa: SLF001 - of our own class
+            held = Counter(other.peer for other in others)
+            min(others, key=lambda other: (-held[other.peer], other.made_at)).transport.abort()
         self._end_of_life = self.loop.call_later(CONNECTION_LIFE_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -122,6 +146,7 @@ async def serve(sock: socket.socket, facts: Callable[[], Facts]) -> None:
         log_level="error",  # else whoever sends nonsense writes a line of our log with each
         access_log=False,
         workers=1,
+        backlog=ACCEPTED_AT_ONCE,
         proxy_headers=False,
         server_header=False,
         date_header=False,  # set from uvicorn's tick, which does not run here
@@ -130,6 +155,8 @@ async def serve(sock: socket.socket, facts: Callable[[], Facts]) -> None:
     )
     server = _Server(config)
     server.servers = []
+    # asyncio takes the length of the kernel's queue for how many it accepts in one turn, and sets both.
+    asyncio.get_running_loop().call_soon(sock.listen, BACKLOG)
     try:
         await server.serve(sockets=[sock])
     finally:
@@ -146,3 +173,4 @@ async def _end(server: _Server) -> None:
     await asyncio.sleep(0)  # one turn, in which an answer that is due is written
     for connection in connections:
         connection.transport.abort()
+    await asyncio.sleep(0)  # and one in which those whose turn had not come are told

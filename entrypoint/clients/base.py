@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from entrypoint.network import IPAddress, TunnelSetup
+from entrypoint.network import IPAddress, IPNetwork, TunnelSetup
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Report:
     """Where the client stands, in its own words."""
     failure: str | None = None
     """The named cause of the attempt's failure, for people; None while there is none."""
+    advice: str = ""
+    """What to look at should the attempt fail now, where the client cannot know why it did."""
     warning: str = ""
     """What does not hold although the session does, such as a second server that is silent."""
     rejected: bool = False
@@ -55,6 +57,8 @@ class Report:
     our mark. Told before the start, they are pinned before it."""
     addresses: tuple[IPAddress, ...] = ()
     """The tunnel's own addresses, as the client was given them."""
+    routes: frozenset[tuple[IPNetwork, IPAddress]] = frozenset()
+    """Routes that the client sets itself, with their gateways: those past the tunnel may outlive it."""
     setup: TunnelSetup | None = None
     """What the tunnel's link must be like, where the client leaves addresses and routes to us; None where it
     sets them itself."""
@@ -85,6 +89,8 @@ class Client(Protocol):
     """A device file that the program cannot do without."""
     title: str
     """What it is and by which configuration, for the log's first line."""
+    hosts: tuple[str, ...]
+    """Servers that the client looks up, by name or address, as the user wrote them."""
     notes: tuple[str, ...]
     """What the user should know about the configuration, such as directives that were left out."""
 

@@ -1,10 +1,12 @@
 """Finds the configuration and makes the client that fits it."""
 
+import contextlib
 from pathlib import Path
 
 from entrypoint.clients import config_file
 from entrypoint.clients.base import Client
 from entrypoint.clients.command import Command
+from entrypoint.clients.kind import OPENVPN, WIREGUARD, kind_of
 from entrypoint.clients.none import NoClient
 from entrypoint.clients.openconnect import OpenConnect
 from entrypoint.clients.openvpn import OpenVPN
@@ -14,6 +16,8 @@ from entrypoint.faults import BadSettings
 from entrypoint.files import why_forbidden
 from entrypoint.settings import CONFIG_FOLDER, TABLE, Settings
 
+OTHERS_TOLD = 5
+"""Files that are no configuration and that a fault names."""
 _USED_BY = {
     "VPN_CONFIG": ("openvpn", "wireguard"),
     "VPN_SERVER": ("openconnect", "command"),
@@ -35,36 +39,59 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
     `ipv6` says whether this network namespace has IPv6.
     """
     kind, client = settings.vpn_client, None
+    by = f"VPN_CLIENT={kind}"
     if kind == "auto" and settings.vpn_server:
-        kind = "openconnect"
+        _see_that_no_file_is_meant(settings)
+        kind, by = "openconnect", "openconnect, which VPN_SERVER chooses,"
     faults: list[str] = []
     try:
         config = settings.vpn_config
         if config is None and kind in {"auto", *_USED_BY["VPN_CONFIG"]}:
-            config = _only_config()
-        if kind == "auto":
-            kind = "wireguard" if config and _is_wireguard(config) else "openvpn"
+            config = _only_config(settings)
+        if config and kind in {"auto", *_USED_BY["VPN_CONFIG"]}:
+            kind, by = _kind(kind, config)
         client = _make(kind, config or Path(), settings, run_dir, ipv6=ipv6)
     except BadSettings as fault:
         faults += fault.texts
-    faults += _unused(kind, settings)
+    faults += _unused(kind, by, settings)
     if settings.vpn_dns == "vpn" and kind in {"command", "none"}:
         faults.append(
             f"cannot use VPN_DNS=vpn: VPN_CLIENT={kind} tells of no resolver; name the VPN's in VPN_DNS"
         )
+    faults += cannot_close(settings)
     if faults or client is None:
         raise BadSettings(*faults)
     return client
 
 
-def _unused(kind: str, settings: Settings) -> list[str]:
-    """Return a fault for each setting that this kind of client has no use for."""
+def cannot_close(settings: Settings) -> list[str]:
+    """Say why the kill switch, where it is on, cannot tell the client's packets from all others."""
+    if settings.kill_switch == "off":
+        return []
+    if settings.vpn_client == "none":
+        fault = (
+            "cannot use KILL_SWITCH=on: with VPN_CLIENT=none nothing tells the packets of the tunnel's maker "
+            "from all others, and they would be stopped; use the kill switch of that VPN"
+        )
+        return [fault]
+    if settings.vpn_client == "command" and not settings.vpn_server:
+        fault = (
+            "cannot use KILL_SWITCH=on: the packets of VPN_COMMAND's program carry no mark, and nothing says "
+            "where they may go; name its servers in VPN_SERVER"
+        )
+        return [fault]
+    return []
+
+
+def _unused(kind: str, by: str, settings: Settings) -> list[str]:
+    """Return a fault for each setting that this kind of client has no use for; `by` is what chose it."""
+    # A file or VPN_SERVER is not there by chance; a command is no part of either.
+    chosen = settings.vpn_client != "auto"
     return [
-        f"cannot use {setting}: VPN_CLIENT={kind} has no use for it; "
-        f"leave it out, or set VPN_CLIENT={' or '.join(users)}"
+        f"cannot use {setting}: {by} has no use for it; leave it out"
+        + (f", or set VPN_CLIENT={' or '.join(users)}" if chosen or users == ("command",) else "")
         for setting, users in _USED_BY.items()
-        # Where no configuration is found, a command explains what was meant.
-        if kind not in users and (kind != "auto" or users == ("command",)) and _is_set(settings, setting)
+        if kind not in {"auto", *users} and _is_set(settings, setting)
     ]
 
 
@@ -114,31 +141,76 @@ def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: b
             )
 
 
-def _only_config() -> Path:
+def _configs() -> tuple[list[Path], list[str]]:
+    """Return the configurations in the folder, and the names of all else; raises OSError."""
+    everything = sorted(CONFIG_FOLDER.iterdir())
+    found = [path for path in everything if path.suffix.lower() in {".ovpn", ".conf"}]
+    # A mounted secret of Kubernetes has folders of dots.
+    return found, [path.name for path in everything if path not in found and not path.name.startswith(".")]
+
+
+def _only_config(settings: Settings) -> Path:
     try:
-        found = sorted(path for path in CONFIG_FOLDER.iterdir() if path.suffix in {".ovpn", ".conf"})
-    except PermissionError:
-        raise BadSettings(
-            f"cannot look for a configuration in {CONFIG_FOLDER}: {why_forbidden(CONFIG_FOLDER)}"
-        ) from None
-    except OSError as error:
-        raise BadSettings(
-            f"cannot look for a configuration in {CONFIG_FOLDER}: {error.strerror}; "
-            f"mount it there (compose: `volumes: [./vpn:{CONFIG_FOLDER}:ro]`) or set VPN_CONFIG"
-        ) from None
-    if len(found) != 1:
-        seen = ", ".join(path.name for path in found) or "no *.ovpn and no *.conf"
-        raise BadSettings(
+        found, others = _configs()
+        if len(found) == 1:
+            return found[0]
+        names = [path.name for path in found] or [
+            *others[:OTHERS_TOLD],
+            *(["…"] if others[OTHERS_TOLD:] else []),
+        ]
+        seen = ", ".join(names)
+        if not found:
+            seen = f"no *.ovpn and no *.conf{f' (but {seen})' if seen else ''}"
+        why = (
             f"cannot choose the configuration in {CONFIG_FOLDER}: saw {seen}; "
             "leave one there, or set VPN_CONFIG to the one that is meant"
         )
-    return found[0]
+    except NotADirectoryError:
+        why = (
+            f"cannot look for a configuration in {CONFIG_FOLDER}: it is a file; mount its folder there "
+            f"(compose: `volumes: [./vpn:{CONFIG_FOLDER}:ro]`), or set VPN_CONFIG={CONFIG_FOLDER}"
+        )
+    except PermissionError:
+        why = f"cannot look for a configuration in {CONFIG_FOLDER}: {why_forbidden(CONFIG_FOLDER)}"
+    except OSError as error:
+        why = (
+            f"cannot look for a configuration in {CONFIG_FOLDER}: {error.strerror}; "
+            f"mount it there (compose: `volumes: [./vpn:{CONFIG_FOLDER}:ro]`) or set VPN_CONFIG"
+        )
+    if settings.vpn_client == "auto" and settings.vpn_command:
+        why = "cannot use VPN_COMMAND: no VPN_CLIENT is set; set VPN_CLIENT=command, or leave it out"
+    raise BadSettings(why)
 
 
-def _is_wireguard(config: Path) -> bool:
-    """Tell by the section that every WireGuard configuration has and no OpenVPN one can have."""
+def _see_that_no_file_is_meant(settings: Settings) -> None:
+    """Raise BadSettings where there is a configuration beside VPN_SERVER, and no word on which is meant."""
+    file = settings.vpn_config
+    with contextlib.suppress(OSError):
+        file = file or next(iter(_configs()[0]), None)
+    if file:
+        raise BadSettings(
+            f"cannot choose the client: saw VPN_SERVER (openconnect's) and {file}; "
+            "leave one of both out, or set VPN_CLIENT to the one that is meant"
+        )
+
+
+def _kind(kind: str, config: Path) -> tuple[str, str]:
+    """Return whose configuration it is and what says so; raises BadSettings where it is another client's."""
+    by = f"VPN_CLIENT={kind}"
     try:
-        text = config_file.read(config)
+        found = kind_of(config_file.decode(config_file.read(config)))
     except ValueError:
-        return False  # the client that reads it says why
-    return any(line.strip().lower() == b"[interface]" for line in text.splitlines())
+        # The client that reads it says why.
+        return (OPENVPN, f"{config}") if kind == "auto" else (kind, by)
+    if found is None:
+        raise BadSettings(
+            f"cannot use VPN_CONFIG={config}: it is no configuration of OpenVPN, nor of WireGuard: no "
+            "line of it is one of theirs; download it anew, and look at what your browser saved"
+        )
+    if kind not in {"auto", found}:
+        name = "WireGuard" if found == WIREGUARD else "OpenVPN"
+        raise BadSettings(
+            f"cannot use VPN_CONFIG={config}: it is a configuration of {name}; leave {by} out, or set "
+            f"VPN_CLIENT={found}"
+        )
+    return found, f"{config}, which is {found}'s," if kind == "auto" else by

@@ -55,6 +55,7 @@ class Command:
         ]
         if faults or not command:
             raise BadSettings(*faults)
+        self.hosts = tuple(self._servers)
         # Its arguments may hold what nobody else should read.
         self.title = f"command {command[0]}"
         self.notes: tuple[str, ...] = ()

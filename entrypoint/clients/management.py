@@ -114,6 +114,7 @@ Event = State | Question | Refusal | Tunnel | Variable | VariablesEnd | Fatal | 
 
 _QUESTION = re.compile(r"Need '(?P<about>.*?)' (?P<what>username/password|password)(?: SC:\d,(?P<text>.*))?")
 _REFUSAL = re.compile(r"Verification Failed: '(?P<about>.*?)'(?: \['(?P<reason>.*)'\])?")
+_KINDS_OF_REQUEST = frozenset({"OPEN_URL", "WEB_AUTH", "CR_TEXT"})
 _STATE = re.compile(r"\d+,(?P<name>[A-Z_]+),")
 
 
@@ -167,8 +168,9 @@ def _request(text: str) -> Event:
 
 
 def _request_of_server(text: str) -> Event:
-    # OPEN_URL:, WEB_AUTH: or CR_TEXT: and what may be good for a login.
-    return Request(shown(text.partition(":")[0]))
+    # What comes behind the kind may be good for a login. Any other text of a server asks for nothing.
+    kind = text.partition(":")[0]
+    return Request(kind) if kind in _KINDS_OF_REQUEST else Other()
 
 
 def _other(_text: str) -> Event:

@@ -13,6 +13,7 @@ class NoClient:
     makes_tunnel = False
     device: str | None = None
     title = "a tunnel that somebody else makes"
+    hosts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     async def open(self, report: Callable[[Report], None]) -> Launch:

@@ -5,7 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
+from entrypoint.clients import config_file
 from entrypoint.network import IPV6
 from entrypoint.parse import number
 
@@ -39,6 +41,7 @@ REFUSED = {
     "cookie-on-stdin": "a cookie is good for one session; set VPN_USERNAME and VPN_PASSWORD",
     "cookieonly": "it would print a secret",
     "printcookie": "it would print a secret",
+    "verbose": "it would print the session's cookie",
     "authenticate": "it would print a secret",
     "dump-http-traffic": "it would print secrets",
     "external-browser": "there is no browser in here",
@@ -76,7 +79,7 @@ TAKEN = frozenset(
         *("mca-key=", "mtu=", "no-deflate", "no-dtls", "no-external-auth", "no-http-keepalive", "no-proxy"),
         *("no-system-trust", "no-xmlpost", "os=", "passtos", "pfs", "queue-len=", "quiet"),
         *("reconnect-timeout=", "servercert=", "sni=", "sslkey=", "timestamp", "useragent=", "usergroup="),
-        *("verbose", "version-string="),
+        "version-string=",
     )
 )
 """The others of openconnect 9, those that take a value with `=`."""
@@ -93,7 +96,7 @@ _WITHOUT_VALUE = frozenset(
             "juniper",
         ),
         *("libproxy", "no-cert-check", "no-passwd", "non-inter", "passwd-on-stdin", "printcookie"),
-        *("script-tun", "syslog", "version"),
+        *("script-tun", "syslog", "verbose", "version"),
     )
 )
 _SHORT = "bC:c:dDe:F:g:hi:k:lm:P:p:Q:qs:Su:U:vVx:"
@@ -102,6 +105,7 @@ _LONG_OF_SHORT = {
     "-C": "cookie",
     "-c": "certificate",
     "-h": "help",
+    "-k": "sslkey",
     "-i": "interface",
     "-l": "syslog",
     "-P": "proxy",
@@ -110,10 +114,12 @@ _LONG_OF_SHORT = {
     "-S": "script-tun",
     "-u": "user",
     "-U": "setuid",
+    "-v": "verbose",
     "-V": "version",
     "-x": "xmlconfig",
 }
-"""Those that are refused, and the one that is looked for."""
+"""Those that are refused, and those that are looked for."""
+_FILES = frozenset({"cafile", "certificate", "sslkey", "mca-certificate", "mca-key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,8 @@ class Arguments:
     faults: tuple[str, ...] = ()
     certificate: bool = False
     """Whether it names a client certificate."""
+    files: tuple[tuple[str, str], ...] = ()
+    """(option, file) for each file that it names."""
 
 
 _SERVER = re.compile(
@@ -180,4 +188,18 @@ def check(args: Sequence[str]) -> Arguments:
             "cannot use VPN_ARGS: a word in it is no option; quote a value that has a blank, "
             "remove `--`, and name the server in VPN_SERVER"
         )
-    return Arguments(tuple(faults), "certificate" in names)
+    named = [(_LONG_OF_SHORT.get(option, option.removeprefix("--")), value) for option, value in options]
+    # A key may lie in a token, and has an address then (RFC 7512: "pkcs11:...").
+    files = tuple((name, value) for name, value in named if name in _FILES and ":" not in value)
+    return Arguments(tuple(faults), "certificate" in names, files)
+
+
+def missing_files(arguments: Arguments) -> list[str]:
+    """Return a fault for each file that cannot be read."""
+    faults = []
+    for name, file in arguments.files:
+        try:
+            config_file.read(Path(file), advice="mount it there, or correct VPN_ARGS")
+        except ValueError as error:
+            faults.append(f"cannot use VPN_ARGS: --{name} names {file!r}: {error}")
+    return faults

@@ -24,6 +24,11 @@ SCRIPT = Path(__file__).with_name("vpnc_script.py")
 LINE_MAX_BYTES = 1023
 """What openconnect reads of a line of its standard input (read_stdin() of its main.c); the rest would answer
 the next question."""
+CHECK_THEM = (
+    "check VPN_SERVER, VPN_USERNAME and VPN_PASSWORD, the server's certificate (--cafile or --servercert in "
+    "VPN_ARGS) and VPN_PROTOCOL"
+)
+"""openconnect ends with the same exit code whatever is wrong before the tunnel; its words are for people."""
 NO_SERVER = "cannot connect: openconnect needs VPN_SERVER; set it to the server's name"
 LOOK_UP_AGAIN_SECONDS = 3.0
 """While a session is broken the resolver may lie behind it, and openconnect waits for our answer."""
@@ -73,6 +78,7 @@ class OpenConnect:
             self._server = oc_arguments.server(server or "")
         except ValueError as error:
             faults.append(f"VPN_SERVER={shown(server)} {error}" if server else NO_SERVER)
+        faults += oc_arguments.missing_files(arguments)
         if not arguments.certificate:
             faults += _lacking(username, answer=password or totp)
             faults += _useless(passphrase)
@@ -88,6 +94,7 @@ class OpenConnect:
         if faults:
             raise BadSettings(*faults)
         self.title = f"openconnect ({protocol}) to {server}"
+        self.hosts: tuple[str, ...] = (self._server.host,)
         self._path = run_dir / SOCKET_NAME
         script = (sys.executable, "-I", "-S", str(SCRIPT), str(self._path))
         self._argv = (
@@ -111,7 +118,8 @@ class OpenConnect:
         addresses = await addresses_of(self._server.host)
         # Until the script is called an end may be a refusal of the credentials: the exit code is the same for
         # all that can go wrong before, and an account may be locked after a few of them.
-        self._say(Report(detail="logging in", pinned=addresses, rejected=bool(lines or self._codes)))
+        rejected = bool(lines or self._codes)
+        self._say(Report(detail="logging in", pinned=addresses, rejected=rejected, advice=CHECK_THEM))
         self._channel = ScriptChannel(self._path, self._take)
         await self._channel.listen()
         if self._codes:
@@ -147,7 +155,7 @@ class OpenConnect:
             now = replace(now, pinned=(*now.pinned, server))
         match told.get("reason"):
             case "pre-init":
-                now = replace(now, detail="making the tunnel", server=server, rejected=False)
+                now = replace(now, detail="making the tunnel", server=server, rejected=False, advice="")
             case "connect" | "reconnect":
                 now = self._connected(now, told)
                 self._say(now)

@@ -77,7 +77,7 @@ class OpenVPN:
             raise BadSettings(*faults)
         login.form = checked.challenge
         self._login = login
-        self._names = checked.names
+        self._names = self.hosts = checked.names
         self.title = f"openvpn with {config}"
         self.notes = tuple(f"{config}: {note}" for note in checked.notes)
         """What was left out of the configuration and why, a text each."""

@@ -67,7 +67,9 @@ def check(text: str, args: Sequence[str], wishes: Wishes) -> tuple[Checked | Non
     try:
         more = list(arguments(args))
     except ValueError as error:
-        return None, [f"VPN_ARGS has {error}; write openvpn's options as on its command line"]
+        return None, [
+            f"VPN_ARGS has {error}; write openvpn's options as on a command line, quotes around values alone"
+        ]
     everything = [*found, *more]
     faults = [
         *_faults_of_file(found, wishes),

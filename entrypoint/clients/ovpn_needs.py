@@ -14,6 +14,7 @@ _CONCAT = "concat"
 CONCAT_WISH = f'VPN_ARGS="--{STATIC_CHALLENGE} Code 1 {_CONCAT}"'
 """How a user says that the server wants the one-time code behind the password, in openvpn 2.7's own words."""
 _OWN_CERTIFICATE = frozenset({"cert", "key"})
+_PROXIES = frozenset({"http-proxy", "socks-proxy"})
 _TRUST = frozenset({"ca", "capath", "pkcs12", "peer-fingerprint"})
 """One of these says which server is the right one."""
 _SERVERS_ONLY = frozenset(
@@ -113,8 +114,9 @@ def challenge(everything: Sequence[Directive]) -> Form | None:
 
 
 def names(everything: Sequence[Directive]) -> tuple[str, ...]:
-    """Return the servers' names, less those that are addresses."""
+    """Return the names of servers and proxies, less those that are addresses."""
     found = dict.fromkeys(server for directive in everything for server in _remotes(directive))
+    found |= {each.values[0]: None for each in everything if each.name in _PROXIES and each.values}
     return tuple(server for server in found if not _ADDRESS.fullmatch(server))
 
 

@@ -1,11 +1,12 @@
 """What a tunnel brings, from the variables that openvpn hands to an up script. No IO here."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from entrypoint.clients.management import shown
-from entrypoint.network import IPAddress
+from entrypoint.network import IPAddress, IPNetwork
 
 PUSHED_MAX = 64
 """Routes that a report names; a server may push thousands."""
@@ -41,6 +42,23 @@ def texts(variables: Mapping[str, str]) -> tuple[str, ...]:
     rest = len(named) - PUSHED_MAX
     more = [f"and {rest} routes more"] if rest > 0 else []
     return (*others[:PUSHED_MAX], *named[:PUSHED_MAX], *more)
+
+
+def routes(variables: Mapping[str, str]) -> frozenset[tuple[IPNetwork, IPAddress]]:
+    """Return the routes that openvpn sets, with the gateways that they name (setenv_route() of route.c)."""
+    found = set()
+    for name, number, value in _numbered(variables):
+        if name == "route_network":
+            mask = variables.get(f"route_netmask_{number}", "255.255.255.255")
+            network = _network(IPv4Network, f"{value}/{mask}")
+            named = variables.get(f"route_gateway_{number}", "")
+        elif name == "route_ipv6_network":
+            network, named = _network(IPv6Network, value), variables.get(f"route_ipv6_gateway_{number}", "")
+        else:
+            continue
+        if network:
+            found |= {(network, gateway) for gateway in addresses([named])}
+    return frozenset(found)
 
 
 def _numbered(variables: Mapping[str, str]) -> Iterable[tuple[str, int, str]]:
@@ -88,12 +106,11 @@ def search(variables: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def addresses(candidates: Iterable[str]) -> Iterator[IPAddress]:
-    """Yield those that are addresses."""
+    """Yield those that are addresses; one with a zone is none, as Python takes any text for a zone."""
     for text in candidates:
-        try:
-            yield ip_address(text)
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError):
+            if "%" not in text:
+                yield ip_address(text)
 
 
 def _is_plain(variables: Mapping[str, str], server: str, address: str) -> bool:

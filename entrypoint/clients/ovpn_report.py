@@ -32,10 +32,14 @@ CHECK_THEM = (
     "and VPN_TOTP_SECRET where a code is wanted"
 )
 _NO_NAME = "the server's name cannot be looked up: check `remote` and the container's DNS"
+_SILENT = "the server fell silent"
 _REASONS = {
     "tls-error": "no TLS session with the server: it does not answer (wrong port, a firewall, or another key "
     "of tls-auth or tls-crypt)",
-    "ping-restart": "the server fell silent",
+    "ping-restart": _SILENT,
+    "ping-exit": _SILENT,
+    "server_poll": "the server gave no answer; the next one that the file names has its turn, or it again",
+    "remote-exit": "the server ended the session",
     "server-pushed-connection-reset": "the server ended the session",
     "connection-reset": "the server closed the connection",
     "connection-failed": "the server cannot be reached",
@@ -69,6 +73,9 @@ class Progress:
         self.state: str | None = None
         """The last state's name; None before the first."""
         self._before = ""
+        """Why it began anew."""
+        self._known = False
+        """Whether that is said in words of ours."""
         self._heard = False
         """Whether the server has answered, and TLS has not come about yet."""
         self._variables: dict[str, str] | None = None
@@ -96,7 +103,7 @@ class Progress:
             # What ends it may only follow from what was named before.
             case management.Fatal() if not self.report.failure:
                 self.fail(event.text)
-            case management.Request():
+            case management.Request() if not self.report.connected:
                 self.fail(
                     f"openvpn asks for what nobody is there to do, which is not supported yet: {event.text}"
                 )
@@ -118,10 +125,13 @@ class Progress:
         detail = _DETAILS.get(state.name, state.name.lower())
         if connected:
             detail = _FLAWS.get(state.reason, detail)
-            self._before = ""
+            self._before, self._known = "", False
         elif state.name in {"RECONNECTING", "EXITING"}:
             untrusted = state.reason == "tls-error" and self._heard
-            self._before = _UNTRUSTED if untrusted else _REASONS.get(state.reason, state.reason)
+            known = _UNTRUSTED if untrusted else _REASONS.get(state.reason)
+            if known or not self._known:
+                # A word of openvpn's own never takes the place of what people can read.
+                self._before, self._known = known or state.reason, known is not None
             if self._before == _NO_NAME:
                 self._before += self._names
         self._heard = state.name == "AUTH"
@@ -151,6 +161,7 @@ class Progress:
             resolvers=ovpn_pushed.resolvers(variables),
             search=ovpn_pushed.search(variables),
             pushed=ovpn_pushed.texts(variables),
+            routes=ovpn_pushed.routes(variables),
         )
 
 

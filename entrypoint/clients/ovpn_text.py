@@ -4,6 +4,7 @@ Source of the rules: `parse_line`, `read_config_file` and `read_inline_file` of 
 They are followed to the byte, because what is dropped or refused must be what openvpn would obey.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ PARAMETER_MAX_BYTES = 256
 _END = "\0"
 _BLANK = " \t\n\v\f\r" + _END
 _ESCAPABLE = '\\"' + _BLANK
+_BLANKS = re.compile(r"\s")
 _PIECE_BYTES = 255
 """How much openvpn reads of a block at once: what follows in the line counts as a line of its own."""
 
@@ -99,6 +101,8 @@ def arguments(args: Sequence[str]) -> Iterator[Directive]:
     words: list[str] = []
     for arg in args:
         if arg.startswith("--"):
+            if _BLANKS.search(arg):
+                raise ValueError(f'"{arg.split()[0]} …" with a blank in one word')
             if words:
                 yield _plain(words[0], words[1:], 0)
             words = [arg.removeprefix("--")]

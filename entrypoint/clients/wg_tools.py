@@ -30,7 +30,7 @@ SOCKETS = Path("/var/run/wireguard")
 _IP_MTU, _IPV6_MTU = 14, 24
 """Of linux/in.h and linux/in6.h: the MTU of the way that a connected socket has."""
 _PROBE = "sidegate-probe"
-_TRY_AGAIN_SECONDS = 0.02
+_TRY_AGAIN_SECONDS = 0.005
 
 
 class ToolError(Exception):

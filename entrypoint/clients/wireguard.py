@@ -30,7 +30,7 @@ CALL_SECONDS = 6.0
 WireGuard's (REKEY_TIMEOUT, 5 s) is within."""
 BESIDE_SECONDS = 60.0
 """The same where another peer answers."""
-FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.05, 1.0
+FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.02, 1.0
 """Between two looks for a handshake while nobody answers: the first, and the longest."""
 ASKED_LOOK_SECONDS = 0.25
 """While a peer is asked whether it is still there."""
@@ -73,6 +73,7 @@ class WireGuard:
         self.title = f"wireguard with {config}, by {'the kernel' if self._kernel else 'wireguard-go'}"
         self.notes = tuple(f"{config}: {note}" for note in checked.notes)
         self._config: Config = checked
+        self.hosts = tuple(peer.endpoint.host for peer in checked.peers if peer.endpoint)
         self.link = interface or (config.stem if _LINK_NAME.fullmatch(config.stem) else DEFAULT_LINK)
         self._ipv6 = ipv6
         self._made = False
@@ -131,7 +132,7 @@ class WireGuard:
         if wg_tools.is_there(self.link):
             raise AttemptFailed(
                 f"cannot make {self.link}: saw a link of that name that is not ours; remove it, or set "
-                "VPN_INTERFACE to a name that is free"
+                "VPN_INTERFACE to a name that is free (without it the link is called as the file)"
             )
 
     async def _live(self, lines: list[Line]) -> None:

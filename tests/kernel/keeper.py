@@ -18,6 +18,7 @@ from pathlib import Path
 from entrypoint import leftovers, log
 from entrypoint.faults import Fault
 from entrypoint.network import IPAddress
+from entrypoint.policy import Traces
 from entrypoint.reconcile import Reconciler
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings, load
@@ -31,7 +32,7 @@ async def keep(settings: Settings, servers: Collection[IPAddress], run_dir: Path
         reconciler = Reconciler(rtnl, settings)
         reconciler.on_pass = lambda: tell(reconciler)
         left = leftovers.find(run_dir) if run_dir else leftovers.Leftovers()
-        every = {*servers, *left.servers}
+        every = Traces(frozenset({*servers, *left.traces.servers}), left.traces.routes)
         try:
             await reconciler.begin(left.before, every)
             await reconciler.restore(every)

@@ -22,17 +22,19 @@ class Scripted:
     name: ClassVar[str] = "scripted"
     device: str | None = None
     title = "a script"
+    hosts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def __init__(self, script: str, report: Report, *, makes_tunnel: bool) -> None:
+    def __init__(self, script: str, report: Report, *, makes_tunnel: bool, stdin: bytes = b"") -> None:
         self.makes_tunnel = makes_tunnel
+        self._stdin = stdin
         self._script = script
         self._report = report
 
     async def open(self, report: Callable[[Report], None]) -> Launch:
         """Report at once: what the tests wait for is the tunnel."""
         report(self._report)
-        return Launch(("sh", "-c", self._script) if self._script else ())
+        return Launch(("sh", "-c", self._script) if self._script else (), stdin=self._stdin)
 
     async def mends_itself(self) -> bool:
         """Only who makes no tunnel waits for the next."""
@@ -50,9 +52,10 @@ async def supervised(
     report: Report = CONNECTED,
     *,
     makes_tunnel: bool = True,
+    stdin: bytes = b"",
 ) -> AsyncIterator[Supervisor]:
     """Run a supervisor over the script in this namespace, as `run` wires it."""
-    client = Scripted(script, report, makes_tunnel=makes_tunnel)
+    client = Scripted(script, report, makes_tunnel=makes_tunnel, stdin=stdin)
     async with supervising(settings, client, run_dir) as supervisor:
         yield supervisor
 

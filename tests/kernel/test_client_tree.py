@@ -58,3 +58,16 @@ def test_the_whole_tree_is_gone_after_the_stop(container: Container, tmp_path: P
     inside(container, work)
     assert [name for name, pid in pids.items() if lives(pid)] == []
     assert len(pids) == len(ALL) + 1
+
+
+def test_a_client_that_does_not_read_is_given_up_and_stopped(container: Container, tmp_path: Path) -> None:
+    """A configuration that fills the pipe: the time limit ends the attempt, and the stop is no slower."""
+    settings, _ = load({"VPN_UP_TIMEOUT": "200ms"})
+
+    async def work() -> None:
+        async with supervised(settings, "sleep 300", tmp_path, stdin=b"x" * 2**20) as supervisor:
+            await comes(lambda: supervisor.restarts)
+            began = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began < LIMIT_SECONDS
+
+    inside(container, work)

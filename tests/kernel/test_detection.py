@@ -118,3 +118,13 @@ def test_without_net_admin_the_capability_is_named(container: Container) -> None
     assert "cannot run ip route add 172.30.0.0/16 dev eth0" in done.stdout
     assert "cap_add: [NET_ADMIN]" in done.stdout
     assert not ours(container.host)
+
+
+def test_the_hosts_own_network(bare: Container) -> None:
+    """`network_mode: host`: there every rule would be the host's."""
+    bare.docker()
+    assert bare.plan()[0] == 0
+    bare.host.ip(
+        "link add docker0 type bridge", "address add 172.17.0.1/16 dev docker0", "link set docker0 up"
+    )
+    assert "saw the bridge docker0 (172.17.0.1/16)" in refused(bare, "GATEWAYS=eth0=172.30.0.1")

@@ -1,5 +1,7 @@
 """Links that come, go and share addresses with tunnels; gateways that move, or only seem to."""
 
+import os
+
 import pytest
 
 from tests.kernel.conftest import LIMIT_SECONDS, Container
@@ -127,3 +129,20 @@ def test_an_ipv4_default_by_an_ipv6_gateway_is_kept_as_it_is(bare: Container, ga
     assert monitor.changes() == []
     assert again.process.terminate() == 0
     assert rules(bare.host) == []
+
+
+def test_a_link_whose_name_is_no_text_is_passed_over(container: Container) -> None:
+    """The kernel takes any bytes; ours stand as before, and what comes after it is seen."""
+    keeper = container.keep({"GATEWAYS": "eth1=172.31.0.1"}).watching()
+    name = os.fsdecode(b"du\xff\xfe")
+    container.host.run("ip", "link", "add", name, "type", "bridge")
+    container.host.run("ip", "link", "set", name, "up")
+    container.host.run("ip", "address", "add", "10.55.0.1/24", "dev", name)
+    container.connect("eth1", "172.31.0.2/16")
+    until(
+        lambda: way(container.host, "10.20.0.5", "from", "172.31.0.2") == "dev eth1 via 172.31.0.1",
+        LIMIT_SECONDS,
+        "the network that came after it",
+    )
+    assert keeper.passes[-1]["problem"] is None
+    assert keeper.process.terminate() == 0

@@ -338,6 +338,14 @@ def vpn_dns(container: Container, tmp_path: Path, sample: str) -> None:
     assert file.read_text() == ""
 
 
+def kill_switch(container: Container, tmp_path: Path, sample: str) -> None:
+    """Close the gate before all else, and leave it closed."""
+    sidecar = started(container, tmp_path, KILL_SWITCH=sample)
+    sidecar.wait_for_line("ip rule add")
+    assert sidecar.terminate() == 0
+    assert "policy drop" in container.host.run("nft", "list", "table", "inet", "sidegate").stdout
+
+
 def log_level(container: Container, tmp_path: Path, sample: str) -> None:
     """Miss the rule's line, which is of level info."""
     sidecar = started(container, tmp_path, LOG_LEVEL=sample)
@@ -372,6 +380,7 @@ EFFECTS: dict[str, Callable[[Container, Path, str], None]] = {
     "RESTART_DELAY_MAX": restart_delay_max,
     "LAN_NETWORKS": lan_networks,
     "GATEWAYS": gateways,
+    "KILL_SWITCH": kill_switch,
     "RULE_PRIORITY": rule_priority,
     "ROUTE_TABLE": route_table,
     "HEALTH_LISTEN": health_listen,

@@ -176,6 +176,18 @@ def test_a_connection_from_inside_reaches_the_lan_and_a_reply_of_the_tunnel_stay
     assert way(container.host, "10.20.0.5", "from", "10.99.0.2") == "dev tun0"
 
 
+@pytest.mark.parametrize("half", ["0.0.0.0/1", "0.0.0.0/8", "128.0.0.0/1"])
+def test_a_network_that_begins_where_all_begins_is_kept_on_the_gateway_as_any_other(
+    container: Container, half: str
+) -> None:
+    """A user may name one, and a server may exclude one from its tunnel."""
+    keeper = container.keep({"LAN_NETWORKS": half}).watching()
+    assert keeper.passes[-1]["problem"] is None
+    assert f"90: from 0.0.0.0 to {half} iif lo lookup 7100 proto 83" in ours(container.host)
+    assert keeper.process.terminate() == 0
+    assert not ours(container.host)
+
+
 @pytest.mark.parametrize(
     ("server", "gateway"), [("10.77.0.1", V4.docker_gateway), ("fd00:77::1", V6.docker_gateway)]
 )

@@ -97,7 +97,7 @@ def test_a_server_is_pinned_before_its_client_starts(container: Container, tmp_p
     report = Report(connected=True, pinned=(ip_address("10.5.5.5"), ip_address("fd00:5::5")))
     pinned = {
         "90: from 0.0.0.0 to 10.5.5.5 iif lo lookup 7100 proto 83",
-        "90: from ::/0 to fd00:5::5 iif lo lookup 7100 proto 83",
+        "91: from ::/0 to fd00:5::5 iif lo lookup 7100 proto 83",
     }
 
     async def work() -> None:

@@ -83,13 +83,31 @@ def test_a_second_network_joins_while_up(lab: Lab, product: Product) -> None:
     assert sidecar.ready()
 
 
-def test_a_network_without_a_gateway_is_told(lab: Lab, product: Product) -> None:
-    """A second network whose gateway nothing names: the log says what to set, the first one is served."""
+def test_a_gateway_that_no_route_tells_is_found_or_named(lab: Lab, product: Product) -> None:
+    """The second network's router answers as one in IPv4; without a route of its own in IPv6 it does not."""
     sidecar = product.start()
     lab.connect_second_network()
-    sidecar.wait_for_line(r"cannot find the gateway of eth1 \(172\.31\.0\.0/16\).*set GATEWAYS=eth1=")
+    until(lambda: connects(lab.laptop, V4.server_a, SECOND_PORT, timeout=0.3), 3, "the second network")
+    sidecar.wait_for_line(r"cannot find the gateway of eth1 \(fd00:31::/64\): .*set GATEWAYS=eth1=")
     assert sidecar.ready()
     assert product.unreached(V4) == {}
+
+
+@both_families
+def test_peers_with_an_address_of_the_containers_side_are_answered(
+    lab: Lab, product: Product, family: Family
+) -> None:
+    """One behind the VPN has an address of the Docker network, another one of LAN_NETWORKS."""
+    stranger = {V4: "172.30.5.5", V6: "fd00:30::55"}[family]
+    lab.twin.ip(f"address add {stranger}{family.host_length} dev eth0{' nodad' if family is V6 else ''}")
+    lab.vpn_server.ip(f"route add {stranger} dev twin")
+    product.start(LAN_NETWORKS=f"{V4.lan} {V6.lan}")
+    address = product.tunnel_address(family)
+    assert product.unreached(family) == {}
+    assert reaches(lab.twin, address, SERVICE_PORT, source=stranger) is None
+    # And what is opened from inside goes to the LAN, and not to the twin.
+    (way,) = product.host.ip_json(family.option, "route", "get", family.laptop)
+    assert way["gateway"] == family.docker_gateway
 
 
 def test_only_net_admin_and_the_tun_device_are_needed(product: Product) -> None:

@@ -195,6 +195,7 @@ def test_wrong_credentials_are_named_and_not_hammered(make: Make) -> None:
         assert "Login failed." in line
         assert server_of(product).login_attempts() == count
         assert "Login failed." in first_line(sidecar)
+        assert "; check VPN_SERVER, VPN_USERNAME and VPN_PASSWORD, " in line
         assert "wrong battery" not in line
     assert sidecar.process.running
     assert sidecar.terminate() == 0

@@ -9,7 +9,7 @@ from tests.lab.openvpn_server import PUSH_VPN
 from tests.lab.topology import Lab
 from tests.lab.traffic import reaches
 from tests.lab.waiting import until
-from tests.tunnel.product import TUNNEL, Kernel, Product, echoes
+from tests.tunnel.product import TUNNEL, Kernel, Product, echoes, kill, programs
 
 ROUTES = 2000
 
@@ -105,3 +105,47 @@ def test_a_server_inside_its_own_pushed_range_is_still_reached(
     assert reaches(product.lab.vpn_server, product.tunnel_address(), SERVICE_PORT) is None
     assert reaches(product.lab.laptop, V4.server_a, SERVICE_PORT) is None
     assert sidecar.ready()
+
+
+PAST_THE_TUNNEL = (
+    PUSH_VPN,
+    "route 203.0.113.0 255.255.255.0 net_gateway",
+    f"route 0.0.0.0 0.0.0.0 {V4.neighbour}",
+)
+
+
+def test_routes_past_the_tunnel_do_not_outlive_a_killed_client(
+    lab: Lab, make_product: Callable[..., Product]
+) -> None:
+    """A living client deletes them itself. What somebody else set meanwhile stays."""
+    product = make_product(push=PAST_THE_TUNNEL)
+    theirs = f"203.0.113.128/25 via {V4.docker_gateway} dev eth0"
+    before = Kernel.of(lab.sidecar)
+    sidecar = product.start()
+    assert len(lab.sidecar.ip_json("route", "show", "default")) == 2, "the server has its way"
+    lab.sidecar.ip(f"route add {theirs}")
+    (client,) = programs(lab.sidecar, "openvpn")
+    # Frozen, it cannot delete them when it is asked to end.
+    lab.sidecar.run("kill", "-STOP", str(client))
+    assert sidecar.terminate(20) == 0
+    assert lab.sidecar.ip_json("route", "show", "203.0.113.128/25"), "somebody else's"
+    lab.sidecar.ip(f"route del {theirs}")
+    assert Kernel.of(lab.sidecar) == before
+
+
+def test_routes_past_the_tunnel_do_not_hide_the_gateway_from_the_next_run(
+    lab: Lab, make_product: Callable[..., Product]
+) -> None:
+    """Entrypoint and client killed: what was noted is deleted before a gateway is looked for."""
+    product = make_product(push=PAST_THE_TUNNEL)
+    before = Kernel.of(lab.sidecar)
+    first = product.start()
+    (client,) = programs(lab.sidecar, "openvpn")
+    lab.sidecar.run("kill", "-STOP", str(client))
+    first.kill()
+    kill(client)
+    assert len(lab.sidecar.ip_json("route", "show", "default")) == 2
+    second = product.start()
+    assert product.unreached(V4) == {}
+    assert second.terminate() == 0
+    assert Kernel.of(lab.sidecar) == before

@@ -144,12 +144,13 @@ def test_a_command_needs_its_client_to_be_named(tmp_path: Path) -> None:
     """With another one it would never be run."""
     (tmp_path / "a.ovpn").write_text("client\ndev tun\nremote 192.0.2.1 1194\n<ca>\n</ca>\n")
     found = {"VPN_CONFIG": str(tmp_path / "a.ovpn")}
-    for given, client in ((found, "openvpn"), ({}, "auto")):
-        texts = faults({**given, "VPN_COMMAND": "true"})
-        assert texts[-1] == (
-            f"cannot use VPN_COMMAND: VPN_CLIENT={client} has no use for it; "
-            "leave it out, or set VPN_CLIENT=command"
-        )
+    assert faults({**found, "VPN_COMMAND": "true"})[-1] == (
+        f"cannot use VPN_COMMAND: {found['VPN_CONFIG']}, which is openvpn's, has no use for it; "
+        "leave it out, or set VPN_CLIENT=command"
+    )
+    assert faults({"VPN_COMMAND": "true"}) == (
+        "cannot use VPN_COMMAND: no VPN_CLIENT is set; set VPN_CLIENT=command, or leave it out",
+    )
 
 
 def test_no_client_has_neither_process_nor_device() -> None:

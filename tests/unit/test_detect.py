@@ -131,6 +131,14 @@ def test_a_killed_runs_table_still_knows_the_gateway() -> None:
     assert lines(find(seen)) == ["172.30.0.0/16 on eth0 by 172.30.0.1"]
 
 
+def test_a_killed_runs_table_tells_the_gateway_from_a_stray() -> None:
+    """A server can push a default route by a neighbour; alone, two are no choice of ours."""
+    stray = DOCKER.routes(route("default", via="172.30.0.3"))
+    ours = route("default", via="172.30.0.1", table=7100, protocol=PROTOCOL)
+    assert lines(find(stray.routes(ours))) == lines(find(DOCKER))
+    assert find(stray)[0].problem
+
+
 def test_a_moved_default_goes_before_our_own_table() -> None:
     """What we set says where the gateway was."""
     seen = (
@@ -317,3 +325,54 @@ def test_each_network_has_a_way_out_or_a_reason(
 def test_an_empty_kernel_is_no_exception() -> None:
     """A namespace without even a loopback."""
     assert why_none(Snapshot(), ()) is not None
+
+
+SECOND = DOCKER.link("eth1").address("eth1", "172.31.0.2/16")
+
+
+@pytest.mark.parametrize(
+    ("interface", "candidate"),
+    [
+        ("172.31.0.2/16", "172.31.0.1"),
+        ("fd00:31::2/64", "fd00:31::1"),
+        ("172.31.0.2/30", "172.31.0.1"),
+        ("172.31.0.1/16", None),
+        ("172.31.0.2/31", None),
+        ("172.31.0.2/32", None),
+        ("fd00:31::2/128", None),
+    ],
+)
+def test_the_first_address_is_the_likely_router(interface: str, candidate: str | None) -> None:
+    """Unless it is ours, or there is no room for one."""
+    found = find(DOCKER.link("eth1").address("eth1", interface))
+    assert found[-1].candidate == (ip_address(candidate) if candidate else None)
+    assert found[0].candidate is None
+
+
+def test_who_did_not_answer_is_told_with_the_problem() -> None:
+    """And is named no more where a route tells another."""
+    key = ("eth1", ip_network("172.31.0.0/16"))
+    told = container_networks(SECOND.snapshot, {}, {}, {key})[-1].problem
+    assert told is not None
+    assert "saw no route that names one, and 172.31.0.1 does not answer as a router does; set GATE" in told
+    served = SECOND.routes(route("default", "eth1", via="172.31.0.9", metric=100))
+    assert lines(container_networks(served.snapshot, {}, {}, {key}))[-1].endswith("by 172.31.0.9")
+
+
+def test_a_question_that_stands_tells_nothing() -> None:
+    """Its route goes by the candidate, and is ours."""
+    asked = SECOND.routes(route("192.0.2.83/32", "eth1", via="172.31.0.1", table=7101, protocol=PROTOCOL))
+    assert find(asked)[-1].gateway is None
+
+
+def test_where_the_main_table_leads_comes_first() -> None:
+    """Whatever is named or remembered of others; a client that takes the default route moves nothing."""
+    named = {("eth0", 4): ip_address("172.31.0.1")}
+    seen = Seen().link("eth0").link("eth1").address("eth0", "172.31.0.2/16").address("eth1", "172.30.0.2/16")
+    before = find(seen.routes(route("default", "eth1", via="172.30.0.1")), named)
+    assert [network.link for network in before] == ["eth1", "eth0"]
+    remembered = {network.key: network.gateway for network in before if network.gateway}
+    after = container_networks(seen.snapshot, named, remembered)
+    assert [network.link for network in after] == ["eth1", "eth0"]
+    moved = seen.routes(route("default", "eth0", via="172.31.0.1"))
+    assert [n.link for n in container_networks(moved.snapshot, named, remembered)] == ["eth0", "eth1"]

@@ -14,13 +14,15 @@ import pytest
 
 from healthcheck import web
 from healthcheck.facts import Facts
-from healthcheck.server import listen, serve
+from healthcheck.server import BACKLOG, listen, serve
 from healthcheck.verdict import verdict
 from tests.unit.endpoint import PATIENCE_SECONDS, get, receive, send, serving
 from tests.unit.facts import HEALTHY, client, facts
 
 ROOT = Path(__file__).parents[2]
 PATHS = ("/livez", "/readyz", "/healthz", "/status", "/metrics")
+LATE_ACK_SECONDS = 0.035
+"""The kernel holds an acknowledgement back for 40 ms (TCP_DELACK_MIN of net/tcp.h)."""
 BROKEN = facts(state="reconnecting", client=client(connected=False, failure="no answer"))
 
 
@@ -82,7 +84,7 @@ def test_the_status_is_json_with_the_keys_of_the_contract() -> None:
         status = json.loads(answer.body)
         assert set(status) == {
             *("state", "since", "client", "tunnel", "networks", "checks", "overlaps", "restarts"),
-            *("version", "ready", "warnings", "probe"),
+            *("version", "ready", "warnings", "probe", "gate"),
         }
         assert status["since"] == "2025-06-15T15:06:40.250Z"
         assert status["client"]["next_attempt"] == "2025-06-15T15:07:40.000Z"
@@ -342,22 +344,55 @@ def test_a_crowd_of_connections_keeps_no_probe_out() -> None:
 
 
 def test_a_crowd_that_comes_at_once_is_cut_to_the_limit() -> None:
-    """The kernel queues them while the loop is busy, and hands all over in one turn."""
+    """The kernel queues them while the loop is busy, and hands over a few in each turn."""
 
     async def scenario() -> None:
         async with serving() as port:
-            assert (await get(port, "/livez")).status == 200
-            crowd = 2 * web.CONNECTIONS_MAX
-            # Not awaited one by one: the loop, which is this very thread, accepts none meanwhile.
-            sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(crowd)]
-            held = [await asyncio.open_connection(sock=sock) for sock in sockets]
-            assert (await get(port, "/livez")).status == 200
+            held = []
+            for _ in range(2):
+                # Not awaited one by one: the loop, which is this very thread, accepts none meanwhile.
+                crowd = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(BACKLOG)]
+                held += [await asyncio.open_connection(sock=sock) for sock in crowd]
+                assert (await get(port, "/livez")).status == 200
             kept = [await _is_held(*one) for one in held]
             assert sum(kept) == web.CONNECTIONS_MAX - 1
             for _, writer in held:
                 writer.close()
 
     asyncio.run(scenario())
+
+
+def test_a_crowd_of_one_address_costs_no_other_its_connection() -> None:
+    """Past the limit the oldest goes of whoever holds the most."""
+
+    async def scenario() -> None:
+        async with serving() as port:
+            first = await asyncio.open_connection("127.0.0.1", port)
+            crowd = [
+                await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.9", 0))
+                for _ in range(2 * web.CONNECTIONS_MAX)
+            ]
+            assert await _is_held(*first)
+            for _, writer in (first, *crowd):
+                writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_leaves_those_who_wait_without_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Requests whose turn had not come are no fault."""
+
+    async def scenario() -> None:
+        async with serving() as port:
+            crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+            for _, writer in crowd:
+                writer.write(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n")
+            assert (await receive(crowd[0][0])).status == 200
+        for _, writer in crowd:
+            writer.close()
+
+    asyncio.run(scenario())
+    assert not caplog.messages
 
 
 def test_a_connection_made_before_the_server_runs_is_answered() -> None:
@@ -372,6 +407,25 @@ def test_a_connection_made_before_the_server_runs_is_answered() -> None:
         await _ends(task)
 
     asyncio.run(scenario())
+
+
+def test_a_connection_that_is_kept_is_answered_at_once() -> None:
+    """Header and body are two writes, and the second does not wait for a late ACK."""
+
+    async def fastest() -> float:
+        took = []
+        async with serving() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for _ in range(10):
+                began = time.monotonic()
+                writer.write(b"GET /readyz HTTP/1.1\r\nhost: test\r\n\r\n")
+                await receive(reader)
+                took.append(time.monotonic() - began)
+            writer.close()
+        # The kernel acknowledges the first ones at once, whatever comes.
+        return min(took[5:])
+
+    assert asyncio.run(fastest()) < LATE_ACK_SECONDS
 
 
 def test_a_taken_port_is_an_error_of_listen() -> None:
@@ -417,7 +471,7 @@ def test_the_loop_turns_during_an_import(path: str | None, first: str, last: str
     """A repair of rules does not wait for an import: the loop turns between its first and last module."""
     code = f"""
 import asyncio, sys
-from healthcheck.server import listen, serve
+from healthcheck.server import BACKLOG, listen, serve
 from tests.unit.endpoint import get
 from tests.unit.facts import facts
 

@@ -19,6 +19,7 @@ from entrypoint.clients.ovpn_text import PARAMETER_MAX_BYTES, split
 
 printable = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=60)
 
+ZONED = ("2001:db8::53%eth0", "2001:db8::53%eth0 #", "fe80::1%x\ty")
 LOGIN_HINT = f"; {CHECK_THEM}"
 
 
@@ -55,6 +56,20 @@ def test_no_line_can_break_the_parser(line: str) -> None:
     progress.feed(event)
     progress.feed(management.VariablesEnd())
     assert isinstance(event, management.Event)
+
+
+def test_what_a_server_says_in_passing_ends_nothing() -> None:
+    """A text of its own asks for nothing; a session that stands needs no login."""
+    up = ">STATE:1,CONNECTED,SUCCESS,10.99.0.2,198.51.100.10,1194,,"
+    assert told(up, ">INFOMSG:Maintenance tonight").connected
+    assert told(up, ">INFOMSG:WEB_AUTH::https://vpn.example/").connected
+    assert "WEB_AUTH" in (told(">INFOMSG:WEB_AUTH::https://vpn.example/").failure or "")
+
+
+def test_a_resolver_with_a_zone_is_none() -> None:
+    """Python takes any text for a zone, and it would end up in dnsmasq's list and in a hook's environment."""
+    variables = [f">UPDOWN:ENV,foreign_option_{n}=dhcp-option DNS {text}" for n, text in enumerate(ZONED, 1)]
+    assert told(">UPDOWN:UP", *variables, ">UPDOWN:ENV,END").resolvers == ()
 
 
 @given(printable)
@@ -138,6 +153,7 @@ def test_an_answer_to_state_is_told_from_an_announcement() -> None:
         (">PASSWORD:Auth-Token:SESS_ID_secret", management.Other()),
         (">FATAL:no\x1b[2Jgood", management.Fatal("no?[2Jgood")),
         (">INFOMSG:OPEN_URL:https://vpn.example/?token=secret", management.Request("OPEN_URL")),
+        (">INFOMSG:Maintenance tonight", management.Other()),
         (">UPDOWN:UP", management.Tunnel(up=True)),
         (">UPDOWN:ENV,dev=tun0", management.Variable("dev", "tun0")),
         (">UPDOWN:ENV,END", management.VariablesEnd()),
@@ -192,6 +208,19 @@ def test_the_reason_of_a_reconnection_stays_in_sight_until_connected() -> None:
         "tls-auth or tls-crypt))"
     )
     assert told(*lines, ">STATE:3,CONNECTED,SUCCESS,10.99.0.2,,,,").detail == "connected"
+
+
+def test_a_reason_is_told_in_words_for_people() -> None:
+    """A word of openvpn's own stands only where nothing better is known, and never in its place."""
+    silent = told(">STATE:1,RECONNECTING,server_poll,,,,,").detail
+    assert silent.startswith("reconnecting (the server gave no answer; ")
+    unknown = told(">STATE:1,RECONNECTING,some-word,,,,,").detail
+    assert unknown == "reconnecting (some-word)"
+    assert told(">STATE:1,RECONNECTING,server_poll,,,,,", ">STATE:2,EXITING,SIGUSR1,,,,,").detail == (
+        silent.replace("reconnecting", "ending")
+    )
+    after = (">STATE:1,CONNECTED,SUCCESS,10.99.0.2,,,,", ">STATE:2,RECONNECTING,some-word,,,,,")
+    assert told(">STATE:0,RECONNECTING,server_poll,,,,,", *after).detail == unknown
 
 
 def test_a_server_that_is_not_trusted_is_told_from_one_that_is_silent() -> None:

@@ -26,7 +26,7 @@ WORDS = [
     [
         (),
         ("--servercert", "pin-sha256:abc=", "--authgroup=Staff"),
-        ("--cafile=/vpn/ca.pem", "-v", "--no-dtls"),
+        ("--cafile=/vpn/ca.pem", "-q", "--no-dtls"),
         ("--useragent=AnyConnect", "--os", "win", "--force-dpd=5"),
         ("--csd-wrapper", "/vpn/csd-post.sh"),
         ("-F", "main:group_list=x"),
@@ -53,7 +53,8 @@ def _is_flag(name: str) -> bool:
     [
         (("--backg",), "background"),
         (("-b",), "background"),
-        (("-vb",), "background"),
+        (("-qb",), "background"),
+        (("-v",), "verbose"),
         (("-sx",), "script"),
         (("--script-t",), "script-tun"),
         (("-u", "ada"), "user"),

@@ -113,6 +113,16 @@ def test_what_fights_supervision_is_left_out_line_by_line() -> None:
     ]
 
 
+@pytest.mark.parametrize("args", [("--verb 3",), ("--verb", "3", "--setenv A B")])
+def test_an_option_and_its_value_in_one_word_are_refused(args: tuple[str, ...]) -> None:
+    """Somebody quoted all of VPN_ARGS; a blank within a value is fine, and no value is shown."""
+    (fault,) = faults_of(BASE, *args)
+    assert fault.startswith('VPN_ARGS has "--')
+    assert "with a blank in one word" in fault
+    assert "quotes around values alone" in fault
+    assert checked(BASE, "--setenv", "A", "B C").args == ("--setenv", "A", "B C")
+
+
 def test_blocks_pass_untouched() -> None:
     """A key may hold a line that looks like a directive."""
     text = (

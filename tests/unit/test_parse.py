@@ -68,6 +68,27 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         parse.duration(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.83",
+        "127.0.0.1",
+        "127.0.0.11",
+        "::1",
+        "0.0.0.0",  # noqa: S104 - no resolver
+        "::",
+        "224.0.0.1",
+        "ff02::fb",
+        "255.255.255.255",
+        "10.0.0.53,127.0.0.1",
+    ],
+)
+def test_what_can_be_no_resolver_is_refused(text: str) -> None:
+    """Our own resolver would ask itself, or nobody; Docker's is what `keep` means."""
+    with pytest.raises(ValueError, match="can be no resolver of a VPN"):
+        parse.dns(text)
+
+
 def test_networks_are_stored_as_the_kernel_stores_them() -> None:
     """Host bits go, doubles too; commas and blanks part them."""
     assert parse.networks("10.20.0.5/24, 10.20.0.0/24\n 192.168.7.1/32,") == (
@@ -83,8 +104,8 @@ def test_networks_are_stored_as_the_kernel_stores_them() -> None:
         ("lan", "no network"),
         (",", "names nothing"),
         ("0.0.0.0/0", "everything past the VPN"),
-        ("::/0", "not built yet"),
-        ("10.20.0.0/24,fd00:20::/64", "has 'fd00:20::/64': IPv6 is not built yet here"),
+        ("::/0", "everything past the VPN"),
+        ("fd00:20::/64,fe80::/64", "has 'fe80::/64', which is on every link"),
         ("fe80::1%eth0/64", "no network"),
     ],
 )
@@ -191,7 +212,7 @@ def test_an_open_quote_is_told_as_one() -> None:
 @pytest.mark.parametrize("text", ["0", "32766", "9" * 5000, "-1", "1.0", "0x5a", ""])
 def test_what_is_no_number_in_range_is_refused(text: str) -> None:
     """Both ends are told; int() itself refuses thousands of digits in words of its own."""
-    with pytest.raises(ValueError, match="is no whole number from 1 to 32765"):
+    with pytest.raises(ValueError, match="is no whole number from 1 to 32764"):
         parse.number(1, parse.RULE_PRIORITY_LAST)(text)
 
 

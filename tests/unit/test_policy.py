@@ -8,6 +8,7 @@ from entrypoint.detect import ContainerNetwork, NextHop, container_networks
 from entrypoint.network import MARK, PROTOCOL, IPAddress, Link, Route, Snapshot
 from entrypoint.policy import (
     Before,
+    Traces,
     Wanted,
     assign_tables,
     before_client,
@@ -290,6 +291,7 @@ def texts(steps: Iterable[object]) -> list[str]:
 
 
 SERVER = ip_address("198.51.100.10")
+TO_SERVER = Traces(frozenset({SERVER}))
 DEFAULT_BACK = "ip route add default via 172.30.0.1 dev eth0 proto 3"
 
 
@@ -298,7 +300,7 @@ def test_a_default_route_that_the_client_took_comes_back() -> None:
     after = taken_away(
         DUAL, route("198.51.100.10/32", via="172.30.0.1"), route("203.0.113.7/32", via="172.30.0.1")
     )
-    assert texts(restored(before_of(DUAL), [SERVER], after)) == [
+    assert texts(restored(before_of(DUAL), TO_SERVER, after)) == [
         DEFAULT_BACK,
         "ip -6 route add default via fd00:30::1 dev eth0 metric 1024 proto 3",
         "ip route del 198.51.100.10/32 via 172.30.0.1 dev eth0 proto 3",
@@ -309,8 +311,8 @@ def test_each_of_two_defaults_comes_back_with_its_metric() -> None:
     """They are told by destination and metric: one that stands does not stand for the other."""
     two = DOCKER.routes(route("default", via="172.30.0.254", metric=100))
     backup = "ip route add default via 172.30.0.254 dev eth0 metric 100 proto 3"
-    assert texts(restored(before_of(two), (), taken_away(two))) == [DEFAULT_BACK, backup]
-    assert texts(restored(before_of(two), (), DOCKER.snapshot)) == [backup]
+    assert texts(restored(before_of(two), Traces(), taken_away(two))) == [DEFAULT_BACK, backup]
+    assert texts(restored(before_of(two), Traces(), DOCKER.snapshot)) == [backup]
 
 
 def test_a_default_route_that_is_there_is_left_as_it_is() -> None:
@@ -318,21 +320,21 @@ def test_a_default_route_that_is_there_is_left_as_it_is() -> None:
     before = before_of(DOCKER)
     moved = Seen().link("eth0").routes(route("default", via="172.30.0.9"))
     down = Seen().link("eth0", up=False)
-    assert restored(before, (), moved.snapshot) == []
-    assert restored(before, (), down.snapshot) == []
+    assert restored(before, Traces(), moved.snapshot) == []
+    assert restored(before, Traces(), down.snapshot) == []
 
 
 def test_a_link_made_anew_under_the_same_name_has_its_routes_from_its_maker() -> None:
     """Docker gives the new one its default, and fails where one is there already."""
     before = before_of(DOCKER)
     anew = replace(DOCKER.snapshot, links=(Link(77, "eth0", "veth", up=True),), routes=())
-    assert restored(before, (), anew) == []
+    assert restored(before, Traces(), anew) == []
 
 
 @pytest.mark.parametrize(("taken", "count"), [([], 2), ([4], 1), ([6], 1), ([4, 6], 0)])
 def test_no_default_goes_beside_a_tunnels(taken: list[int], count: int) -> None:
     """It would take all traffic out of a VPN that lives, in one family or in both."""
-    steps = restored(before_of(DUAL), (), taken_away(DUAL), taken)
+    steps = restored(before_of(DUAL), Traces(), taken_away(DUAL), taken)
     assert len(steps) == count
     assert not [step for step in steps for version in taken if ("-6" in str(step)) == (version == 6)]
 
@@ -341,17 +343,17 @@ def test_no_default_goes_beside_a_tunnels(taken: list[int], count: int) -> None:
 def test_an_operators_route_to_the_server_stays(protocol: int) -> None:
     """A client's says "boot", as nobody told its maker; static, ra, dhcp and bgp do not."""
     theirs = route("198.51.100.10/32", via="172.30.0.1", protocol=protocol)
-    assert restored(before_of(DOCKER), [SERVER], DOCKER.routes(theirs).snapshot) == []
+    assert restored(before_of(DOCKER), TO_SERVER, DOCKER.routes(theirs).snapshot) == []
 
 
 def test_a_route_to_the_server_that_was_there_before_stays() -> None:
     """Whoever made it; nor is one taken that only covers the server, or leads to another."""
     seen = DOCKER.routes(route("198.51.100.10/32", via="172.30.0.1"))
-    assert restored(before_of(seen), [SERVER], seen.snapshot) == []
+    assert restored(before_of(seen), TO_SERVER, seen.snapshot) == []
     others = DOCKER.routes(
         route("198.51.100.0/24", via="172.30.0.1"), route("198.51.100.11/32", via="172.30.0.1")
     )
-    assert restored(before_of(DOCKER), [SERVER], others.snapshot) == []
+    assert restored(before_of(DOCKER), TO_SERVER, others.snapshot) == []
 
 
 KILLED = (
@@ -382,7 +384,7 @@ def test_a_killed_runs_table_tells_what_the_main_table_was(
     servers: list[IPAddress], named: list[tuple[str, int]], *, default: bool, host: bool
 ) -> None:
     """The default comes from there, and the host route to the dead client's server was not part of it."""
-    assert texts(before_client(KILLED.snapshot, servers, named)) == [
+    assert texts(before_client(KILLED.snapshot, Traces(frozenset(servers)), named)) == [
         "172.30.0.0/16 dev eth0 scope link proto 2",
         *(["198.51.100.10/32 via 172.30.0.1 dev eth0 proto 3"] if host else []),
         *(["default via 172.30.0.1 dev eth0 proto 3"] if default else []),
@@ -394,7 +396,7 @@ def test_what_a_killed_run_knew_adds_nothing_where_a_default_stands() -> None:
     ours = route("default", via="172.30.0.1", table=7100, protocol=PROTOCOL)
     ours6 = route("default6", via="fd00:30::1", table=7100, protocol=PROTOCOL)
     seen = KILLED.routes(route("default", via="172.30.0.9"), ours, ours6)
-    found = [str(found) for found in before_client(seen.snapshot, [SERVER], ()) if found.is_default]
+    found = [str(found) for found in before_client(seen.snapshot, TO_SERVER, ()) if found.is_default]
     assert found == ["default via 172.30.0.9 dev eth0 proto 3", "default via fd00:30::1 dev eth0 proto 3"]
 
 

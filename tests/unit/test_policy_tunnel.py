@@ -72,13 +72,13 @@ def test_a_link_of_another_mtu_is_set_and_a_right_one_left() -> None:
 
 
 def test_a_pinned_server_is_kept_on_the_gateway() -> None:
-    """In IPv4 only what has no source yet: a reply that bears the tunnel's address goes by the tunnel."""
+    """Only what has no source yet: in IPv6 that is what no rule by source took, and those stand before."""
     networks = (container("172.30.0.2/16", "172.30.0.1"), container("fd00:30::2/64", "fd00:30::1"))
     brought = Brought(pinned=(ip_address("198.51.100.10"), ip_address("2001:db8:100::10")))
     rules = wanted(networks, assign_tables(networks, {}, 7100), 90, brought.beside).rules
     assert [str(rule) for rule in rules if rule.destination] == [
         "from 0.0.0.0/32 to 198.51.100.10/32 iif lo lookup 7100 priority 90 protocol 83",
-        "from all to 2001:db8:100::10/128 iif lo lookup 7100 priority 90 protocol 83",
+        "from all to 2001:db8:100::10/128 iif lo lookup 7100 priority 91 protocol 83",
     ]
 
 

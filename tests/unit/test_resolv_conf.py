@@ -75,7 +75,8 @@ def test_our_text_names_our_resolver_alone(text: str, search: list[str]) -> None
     assert [line for line in written.split("\n") if line.startswith("nameserver")] == [
         "nameserver 127.0.0.83"
     ]
-    assert read.others == before.others
+    assert read.others[-len(before.others) :] == before.others or not before.others
+    assert set(read.others) - set(before.others) <= {"options ndots:0"}
     assert read.search[: len(before.search)] == before.search
 
 
@@ -115,6 +116,27 @@ def test_the_text_says_what_it_is_and_what_was() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "search", "options"),
+    [
+        ("nameserver 10.20.0.1", ["corp.example"], ["options ndots:0"]),
+        (
+            "nameserver 10.20.0.1\noptions timeout:2",
+            ["corp.example"],
+            ["options ndots:0", "options timeout:2"],
+        ),
+        ("nameserver 10.20.0.1\noptions ndots:5", ["corp.example"], ["options ndots:5"]),
+        ("nameserver 10.20.0.1\nsearch home.lan", [], []),
+    ],
+)
+def test_a_servers_domain_does_not_come_before_a_name_of_the_lan(
+    before: str, search: list[str], options: list[str]
+) -> None:
+    """`nas` is asked for as it is first, unless the file itself has said how that is."""
+    lines = render(before, search).split("\n")
+    assert [line for line in lines if line.startswith("options")] == options
+
+
+@pytest.mark.parametrize(
     ("text", "taken"),
     [
         ("Corp.Example.", "corp.example"),
@@ -139,7 +161,7 @@ def test_only_names_are_domains(text: str, taken: str | None) -> None:
 
 def test_resolvers_that_nobody_can_be_are_left_out() -> None:
     """A server could have us ask ourselves."""
-    nobody = addresses("0.0.0.0", "::", "127.0.0.83", "::1", "224.0.0.251", "ff02::fb")  # noqa: S104 - nobody listens
+    nobody = addresses("0.0.0.0", "::", "127.0.0.83", "::1", "224.0.0.251", "ff02::fb", "fd00::53%eth0 #")  # noqa: S104 - nobody listens
     real = addresses("10.99.0.1", "fd00:99::1", "10.99.0.1")
     assert usable((*nobody, *real)) == addresses("10.99.0.1", "fd00:99::1")
     assert len(usable(ip_address(number) for number in range(2**24, 2**24 + 99))) == RESOLVERS_MAX

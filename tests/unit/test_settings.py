@@ -13,10 +13,7 @@ from tests.unit.samples import SAMPLES
 
 NAMES = [row.name for row in TABLE]
 SECRETS = [row.name for row in TABLE if row.secret]
-NOT_BUILT = (
-    "UDP_REPLY_PORTS",
-    "KILL_SWITCH",
-)
+NOT_BUILT = ("UDP_REPLY_PORTS",)
 """Settings of which nothing but the default can be used so far."""
 
 names = st.sampled_from([*NAMES, *(name + "_FILE" for name in NAMES)])
@@ -94,7 +91,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         {
             "VPN_CLIENT": "opnvpn",
             "VPN_UP_TIMEOUT": "soon",
-            "KILL_SWITCH": "on",
+            "KILL_SWITCH": "maybe",
             "RULE_PRIORITY": "ninety",
             "VPN_PASSWORD_FILE": str(tmp_path / "none"),
         }
@@ -103,7 +100,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         "VPN_CLIENT='opnvpn'",
         "cannot",
         "VPN_UP_TIMEOUT='soon'",
-        "KILL_SWITCH='on'",
+        "KILL_SWITCH='maybe'",
         "RULE_PRIORITY='ninety'",
     ]
     assert "VPN_PASSWORD_FILE" in texts[1]
@@ -173,6 +170,57 @@ def test_a_secret_is_neither_printed_nor_told_in_an_error(name: str, value: str)
 def test_a_name_like_ours_is_taken_for_a_typo(name: str, nearest: str) -> None:
     """It is ignored with a warning that names the nearest setting."""
     assert load({name: "x"})[1] == [f"{name} is no setting of ours and is ignored; did you mean {nearest}?"]
+
+
+def test_a_name_that_is_like_none_of_ours_gets_no_advice() -> None:
+    """What is far off would send the user away in the wrong direction."""
+    assert load({"VPN_COLOUR": "red"})[1] == ["VPN_COLOUR is no setting of ours and is ignored"]
+
+
+def test_gluetuns_settings_are_named_in_one_warning() -> None:
+    """Who moves over from it is told what to do here, and no value is shown."""
+    theirs = {
+        "VPN_SERVICE_PROVIDER": "mullvad",
+        "VPN_TYPE": "wireguard",
+        "OPENVPN_USER": "alice",
+        "WIREGUARD_PRIVATE_KEY": "s3cret",
+        "FIREWALL_OUTBOUND_SUBNETS": "10.20.0.0/24",
+        "SERVER_COUNTRIES": "Sweden",
+    }
+    (text,) = load(theirs)[1]
+    assert all(name in text for name in theirs)
+    assert "gluetun's settings they are ignored here; put the provider's own *.ovpn or *.conf into" in text
+    assert "s3cret" not in text
+
+
+@pytest.mark.parametrize("name", ["OPENVPN_SERVICE_HOST", "OPENVPN_PORT_1194_UDP", "SERVER_NAME"])
+def test_what_others_set_is_not_taken_for_gluetuns(name: str) -> None:
+    """A Kubernetes service called "openvpn" is none of it."""
+    assert load({name: "x"})[1] == []
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_fault_of_a_value_in_quotes_tells_of_them(quote: str) -> None:
+    """A list of compose keeps the quotes: `- VPN_CLIENT="openvpn"`."""
+    (text,) = faults({"VPN_CLIENT": f"{quote}openvpn{quote}"})
+    assert text.endswith("; the quotes are a part of the value: write it without")
+    assert "quotes" not in faults({"VPN_CLIENT": "opnvpn"})[0]
+
+
+@pytest.mark.parametrize("name", ["VPN_PASSWORD", "VPN_USERNAME", "VPN_SERVER"])
+def test_quotes_around_any_text_are_told(name: str) -> None:
+    """They may be meant; a password is not shown."""
+    loaded, (warning,) = load({name: "'hunter2'"})
+    assert warning.startswith(f"{name} begins and ends with a quotation mark")
+    assert "hunter2" not in warning
+    held = getattr(loaded, name.lower())
+    assert (held if isinstance(held, str) else held.reveal()) == "'hunter2'"
+
+
+def test_a_secrets_file_is_advised_like_a_secrets_file() -> None:
+    """The provider's configuration holds no password."""
+    (text,) = faults({"VPN_PASSWORD_FILE": "password.txt"})
+    assert text.endswith("write it from the root, like /run/secrets/vpn_password")
 
 
 def test_one_letter_less_is_a_typo_too() -> None:

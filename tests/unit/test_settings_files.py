@@ -108,7 +108,8 @@ def test_a_secret_written_where_its_file_is_named_is_not_shown() -> None:
     """Many write the password itself into NAME_FILE."""
     (text,) = faults({"VPN_PASSWORD_FILE": "hunter2-of-alice"})
     assert (
-        text == "VPN_PASSWORD_FILE is not an absolute path; write it from the root, like /vpn/provider.ovpn"
+        text
+        == "VPN_PASSWORD_FILE is not an absolute path; write it from the root, like /run/secrets/vpn_password"
     )
 
 
@@ -170,12 +171,15 @@ def test_a_typo_in_the_dotenv_file_is_seen_as_well(env_file: Path) -> None:
     ]
 
 
-def test_broken_lines_of_the_dotenv_file_are_counted_out(env_file: Path) -> None:
-    """Their numbers are told, never their content: it may be a password."""
+def test_broken_lines_of_the_dotenv_file_are_counted_out(
+    env_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their numbers are told once and by us, never their content: it may be a password."""
     env_file.write_text("RULE_PRIORITY=77\nVPN_PASSWORD='hunter2\n\nthis is: no setting\n")
     (text,) = faults({"ENV_FILE": env_file})
     assert text.startswith(f"cannot read ENV_FILE='{env_file}': no NAME=value in line 2, 4;")
     assert "hunter2" not in text
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

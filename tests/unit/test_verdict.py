@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthcheck.facts import ClientFacts, Facts, NetworkFacts, ReplyFacts, TunnelFacts, WarningFacts
+from healthcheck.facts import (
+    ClientFacts,
+    Facts,
+    GateFacts,
+    NetworkFacts,
+    ReplyFacts,
+    TunnelFacts,
+    WarningFacts,
+)
 from healthcheck.verdict import STATES, verdict
 from tests.unit.facts import ETH0, ETH1, REPLY, TUNNEL, client, facts
 
@@ -244,3 +252,14 @@ def test_every_check_has_one_printable_line(some: Facts) -> None:
     assert all(judged.lines().count(str(check)) == 1 for check in judged.checks)
     if not judged.ready:
         assert judged.lines()[0] == f"[-] {judged.reason}"
+
+
+def test_an_open_gate_makes_it_unready_and_is_named_first() -> None:
+    """A leak is worse than a missing tunnel; where there is no kill switch nothing is said of it."""
+    assert "gate" not in {check.name for check in verdict(facts()).checks}
+    closed = verdict(facts(gate=GateFacts()))
+    assert closed.ready
+    assert "[+] gate: nothing leaves past the tunnel" in closed.lines()
+    broken = verdict(facts(gate=GateFacts(problem="cannot run nft"), tunnel=None))
+    assert not broken.ready
+    assert broken.reason == "gate: it may leak: cannot run nft"

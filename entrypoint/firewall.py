@@ -1,0 +1,190 @@
+"""nftables: our table is read, compared, changed in one transaction and kept. Only this module calls nft."""
+
+import asyncio
+import contextlib
+import errno
+import json
+import logging
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from entrypoint.chains import TABLE, Chain, Place, Seen, SeenChain, SeenRule, changes
+from entrypoint.watch import NETLINK_NETFILTER, Watcher, firewall_events
+
+log = logging.getLogger(__name__)
+
+PASSES_MAX = 3
+AGAIN_SECONDS = 1.0
+"""After a try that failed."""
+PAUSE_SECONDS = 0.2
+"""Between two readings: a storm of others' rules must not take the processor."""
+NFT_SECONDS = 10.0
+"""After this nft is given up; mostly it takes 10 ms."""
+
+
+class Firewall:
+    """Owns our table; several parts may want chains in it, each under a name of its own."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+        """Why the table is not as wanted; None if it is."""
+        self.repairs = 0
+        """How often something was put right that had been right before."""
+        self._want: dict[str, tuple[Chain, ...]] = {}
+        self._known: dict[str, str] = {}
+        self._told: str | None = None
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+
+    async def want(self, part: str, chains: Sequence[Chain]) -> None:
+        """Have a part's chains stand from now on, and no other of its; `problem` says if they do not."""
+        if self._want.get(part) != tuple(chains):
+            self._want[part] = tuple(chains)
+            await self.apply()
+            self._wake.set()  # whoever keeps the table begins once there is one
+
+    async def apply(self, *, mending: bool = False) -> None:
+        """Make the table what is wanted. A caller that is cancelled leaves this to its end."""
+        await asyncio.shield(asyncio.ensure_future(self._apply(mending=mending)))
+
+    async def keep(self) -> None:
+        """Put right what others change, until cancelled. Raises OSError where events cannot be had."""
+        watcher: Watcher | None = None
+        try:
+            while True:
+                if self._wanted and watcher is None:
+                    watcher = firewall_events(self._wake.set)
+                    self._wake.set()  # what happened before the watch
+                await self._wake.wait()
+                self._wake.clear()
+                if self._wanted:
+                    await self.apply(mending=True)
+                    await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            if watcher:
+                watcher.close()
+
+    @property
+    def _wanted(self) -> list[Chain]:
+        return [chain for chains in self._want.values() for chain in chains]
+
+    async def _apply(self, *, mending: bool) -> None:
+        async with self._lock:
+            try:
+                self.problem = await self._passes(mending=mending)
+            except OSError as error:
+                self.problem = str(error.strerror)
+        if self.problem:
+            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._wake.set)
+            if self.problem != self._told:
+                log.warning("%s", self.problem)
+        self._told = self.problem
+
+    async def _passes(self, *, mending: bool) -> str | None:
+        lines: list[str] = []
+        for _ in range(PASSES_MAX):
+            seen = await _read()
+            lines = changes(self._wanted, seen, self._known)
+            if not lines:
+                return None
+            await _nft("-f", "-", text="\n".join(lines) + "\n")
+            for line in lines:
+                log.info("nft %s", _as_typed(line))
+            self.repairs += mending
+            self._learn(await _read())
+        return f"the firewall does not last: `nft {lines[0]}` was undone again; find out by whom"
+
+    def _learn(self, seen: Seen | None) -> None:
+        self._known = {
+            rule.comment: rule.body for chain in (seen or {}).values() for rule in chain.rules if rule.comment
+        }
+
+
+def stands() -> bool:
+    """Tell whether our table stands in this namespace, without a program: it is asked at each start."""
+    name = TABLE.split()[1]
+    nfproto_inet, ack = 1, 0x4
+    get_table = 10 << 8 | 1  # NFNL_SUBSYS_NFTABLES and NFT_MSG_GETTABLE
+    attribute = struct.pack("HH", 4 + len(name) + 1, 1) + name.encode() + b"\0"  # NFTA_TABLE_NAME
+    attribute += b"\0" * (-len(attribute) % 4)
+    message = struct.pack("IHHIIBBH", 20 + len(attribute), get_table, 1 | ack, 1, 0, nfproto_inet, 0, 0)
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asking:
+            asking.settimeout(1)
+            asking.send(message + attribute)
+            (kind,) = struct.unpack_from("H", asking.recv(65536), 4)
+    except OSError:
+        return False  # no nftables, no table
+    nlmsg_error = 2
+    return bool(kind != nlmsg_error)
+
+
+async def _read() -> Seen | None:
+    """Read our table; None where there is none. Raises OSError."""
+    try:
+        text = await _nft("-j", "list", "table", *TABLE.split())
+    except FileNotFoundError:
+        return None
+    chains: dict[str, SeenChain] = {}
+    rules: dict[str, list[SeenRule]] = {}
+    for entry in json.loads(text)["nftables"]:
+        if chain := entry.get("chain"):
+            place = Place(chain["type"], chain["hook"], chain["prio"]) if "hook" in chain else None
+            chains[chain["name"]] = SeenChain(place, chain.get("policy", ""), ())
+        if rule := entry.get("rule"):
+            body = json.dumps(_sorted(rule["expr"]), sort_keys=True)
+            rules.setdefault(rule["chain"], []).append(
+                SeenRule(rule["handle"], rule.get("comment", ""), body)
+            )
+    return {
+        name: SeenChain(chain.place, chain.policy, tuple(rules.get(name, ())))
+        for name, chain in chains.items()
+    }
+
+
+def _sorted(told: Any) -> Any:
+    """Put the elements of sets in one order: nft promises none."""
+    match told:
+        case {"set": [*elements]}:
+            return {"set": sorted(map(json.dumps, elements))}
+        case dict():
+            return {key: _sorted(value) for key, value in told.items()}
+        case list():
+            return [_sorted(value) for value in told]
+        case _:
+            return told
+
+
+async def _nft(*arguments: str, text: str = "") -> str:
+    """Run nft; raises FileNotFoundError where it knows no such table, else OSError with its words."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *("nft", *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+        )
+    except OSError as error:
+        raise OSError(error.errno, f"cannot run nft: saw {error.strerror}; install nftables") from None
+    try:
+        async with asyncio.timeout(NFT_SECONDS):
+            output, errors = await process.communicate(text.encode())
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        raise OSError(errno.ETIMEDOUT, f"cannot run nft: no end within {NFT_SECONDS:g} s") from None
+    if process.returncode == 0:
+        return output.decode()
+    said = errors.decode(errors="replace").strip().split("\n")[0]
+    if "No such file or directory" in said and arguments[:2] == ("-j", "list"):
+        raise FileNotFoundError(errno.ENOENT, said)
+    raise OSError(errno.EIO, f"cannot run nft {' '.join(arguments)}: saw {said!r}")
+
+
+def _as_typed(line: str) -> str:
+    """Quote a line so that a shell hands it on to nft as it is."""
+    return f"'{line}'" if any(letter in line for letter in '{};"') else line

@@ -1,0 +1,140 @@
+"""The kill switch as rules of nftables: what may leave by a container's link, and nothing else.
+
+Closed is what holds by itself (policy drop): a link that comes later is closed without a word of ours.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import collapse_addresses, ip_address, ip_network
+
+from entrypoint.chains import Chain, Place
+from entrypoint.network import IPV6, MARK, TUNNEL_KINDS, IPAddress, IPNetwork
+
+LABEL_MAX, NAME_MAX = 63, 253
+"""Bytes of a label and of a name (RFC 1035)."""
+QUESTION_SLACK_BYTES = 64
+"""What a resolver adds behind the question (EDNS), and no more: a name's question is no tunnel."""
+
+_TUNNELS = "{ " + ", ".join(f'"{kind}"' for kind in sorted(TUNNEL_KINDS)) + " }"
+_INTO_TUNNEL = f"meta oifkind {_TUNNELS} accept"
+_REPLY = "ct direction reply accept"
+"""Not `ct state established`: that lets through what was opened from inside before the gate closed."""
+_NO_NAMES = "meta l4proto { tcp, udp } th dport { 53, 853 } drop"
+"""Neighbours may be reached, but a resolver among them would ask the world."""
+_DISCOVERY = (
+    "nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, "
+    "mld-listener-report, mld-listener-done, mld2-listener-report"
+)
+_NEIGHBOURS = (
+    "ip6 daddr fe80::/10 accept",
+    f"icmpv6 type {{ {_DISCOVERY} }} ip6 daddr ff02::/16 accept",
+)
+"""What IPv6 cannot do without, none of which a router hands on. Connection tracking does not track it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Openings:
+    """What is let through beside the tunnel, replies and the client's marked packets."""
+
+    connected: tuple[IPNetwork, ...] = ()
+    """Networks that container links are in."""
+    listed: tuple[IPNetwork, ...] = ()
+    """LAN_NETWORKS. A single host among them may be asked for names, too: whoever lists it means it."""
+    servers: tuple[IPAddress, ...] = ()
+    """Servers of a client that cannot mark its packets."""
+    user: int = 0
+    """The user that such a client runs as."""
+    names: tuple[str, ...] = ()
+    """The client's servers, which have to be looked up while the gate is closed."""
+    ephemeral: tuple[int, int] = (32768, 60999)
+    """First and last of the ports that connections opened from inside have."""
+
+
+def chains(openings: Openings) -> tuple[Chain, ...]:
+    """Return the closed gate."""
+    hosts = [network for network in openings.listed if network.prefixlen == network.max_prefixlen]
+    servers = [ip_network(address) for address in openings.servers]
+    by_owner = f"meta skuid {openings.user} "
+    output = (
+        'oifname "lo" accept',
+        _INTO_TUNNEL,
+        _REPLY,
+        f"meta mark {MARK:#x} accept",
+        *(rule for name in openings.names for rule in _question(name)),
+        *_towards(hosts),
+        _NO_NAMES,
+        *(by_owner + rule for rule in _towards(servers)),
+        *_towards((*openings.connected, *openings.listed)),
+        *_NEIGHBOURS,
+    )
+    forward = (_INTO_TUNNEL, _REPLY, _NO_NAMES, *_towards(openings.connected))
+    first, last = openings.ephemeral
+    # Where nobody tracked connections before us, one that was opened from inside is taken for one that came
+    # in, as soon as its far end speaks first.
+    taken_up = (
+        f'iifname != "lo" meta iifkind != {_TUNNELS} ct state new '
+        f"tcp flags & (fin | syn | rst | ack) != syn tcp dport {first}-{last} drop"
+    )
+    return (
+        Chain("output", Place("filter", "output", 0), "drop", output),
+        Chain("forward", Place("filter", "forward", 0), "drop", forward),
+        Chain("taken_up", Place("filter", "input", 0), "accept", (taken_up,)),
+    )
+
+
+def whole_names(names: Iterable[str], search: Sequence[str]) -> tuple[str, ...]:
+    """Return every name that the C library may ask for in a name's place: itself, and with each domain.
+
+    Where the options say so (ndots), a name is tried with the search domains first.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if _is_address(name):
+            continue
+        found[name.rstrip(".")] = None
+        if not name.endswith("."):
+            found |= dict.fromkeys(f"{name}.{domain.strip('.')}" for domain in search if domain.strip("."))
+    return tuple(found)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _towards(networks: Collection[IPNetwork]) -> list[str]:
+    rules = []
+    for version, word in ((4, "ip"), (IPV6, "ip6")):
+        ours = [network for network in networks if network.version == version]
+        if ours:
+            # nft refuses networks that overlap.
+            elements = ", ".join(map(str, collapse_addresses(ours)))  # type: ignore[type-var]
+            rules.append(f"{word} daddr {{ {elements} }} accept")
+    return rules
+
+
+def _question(name: str) -> list[str]:
+    """Return the rule that lets a DNS question for this name through, by what the packet itself says.
+
+    Behind the 8 bytes of UDP stand 12 of DNS (RFC 1035, 4.1.1), the fifth and sixth being the number of
+    questions, then the name: each label behind its length, letters of either case, and a zero.
+    """
+    try:
+        labels = [label.encode("idna") for label in name.split(".")]
+    except UnicodeError:
+        return []  # no resolver can be asked for it
+    wire = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+    if len(wire) > NAME_MAX + 2 or not all(0 < len(label) <= LABEL_MAX for label in labels):
+        return []
+    matches = []
+    for at in range(0, len(wire), 8):
+        part = wire[at : at + 8]
+        mask = bytes(0xDF if letter.isalpha() else 0xFF for letter in map(chr, part))
+        value = bytes(byte & bits for byte, bits in zip(part, mask, strict=True))
+        bits = 8 * len(part)
+        matches.append(f"@th,{160 + 8 * at},{bits} & 0x{mask.hex()} == 0x{value.hex()}")
+    longest = 8 + 12 + len(wire) + 4 + QUESTION_SLACK_BYTES
+    return [f"udp dport 53 udp length <= {longest} @th,96,16 1 {' '.join(matches)} accept"]

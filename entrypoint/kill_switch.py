@@ -1,0 +1,91 @@
+"""The kill switch: closed before all else, kept in step with networks and servers, left closed at the end."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from entrypoint import firewall, machine
+from entrypoint.clients.choose import cannot_close
+from entrypoint.faults import BadSettings, MissingPrivilege
+from entrypoint.firewall import Firewall
+from entrypoint.gate import Openings, chains, whole_names
+from entrypoint.reconcile import Reconciler
+from entrypoint.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PART = "gate"
+"""Our share of the firewall's table."""
+_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+class KillSwitch:
+    """Wants the gate's chains where `KILL_SWITCH=on`; elsewhere it opens what an earlier run left closed."""
+
+    def __init__(self, settings: Settings, reconciler: Reconciler, walls: Firewall) -> None:
+        self.on = settings.kill_switch == "on"
+        self.names: Sequence[str] = ()
+        """The client's servers, as far as they are names."""
+        self._settings = settings
+        self._reconciler = reconciler
+        self._firewall = walls
+
+    @property
+    def problem(self) -> str | None:
+        """Why the gate is not closed as wanted; None while it is."""
+        return self._firewall.problem
+
+    @property
+    def repairs(self) -> int:
+        """How often the firewall was mended."""
+        return self._firewall.repairs
+
+    async def begin(self) -> None:
+        """Close before anything else is done; raises MissingPrivilege or BadSettings where that cannot be."""
+        if not self.on:
+            if firewall.stands():
+                log.warning("opening the gate that an earlier run left closed: KILL_SWITCH=off")
+                await self._firewall.apply()
+            return
+        if cannot_close(self._settings):
+            return  # it would stop the tunnel itself, and the start is refused with all that is wrong
+        if lacking := machine.lacks_net_admin():
+            raise MissingPrivilege(lacking)
+        if firewall.stands():
+            log.info("adopting the closed gate that an earlier run left here")
+        # So that an adopted gate does not close for neighbours meanwhile; the first pass tells what is wrong.
+        with contextlib.suppress(OSError):
+            _, self._reconciler.view = await self._reconciler.plan()
+        await self.follow()
+        if self.problem:
+            raise BadSettings(
+                f"cannot close the gate that KILL_SWITCH=on asks for: {self.problem}; it takes a kernel with "
+                "nftables (Linux 5.6 or newer, `modprobe nf_tables nf_conntrack` on the host)"
+            )
+
+    def tell(self) -> None:
+        """Say at the end, whatever the end is, that the gate stays."""
+        if self.on and firewall.stands():
+            log.info("the gate stays closed; KILL_SWITCH=off at the next start opens it")
+
+    async def follow(self) -> None:
+        """Have the gate be as networks, servers and the resolver's file are now; awaited in each pass."""
+        if not self.on:
+            return
+        connected = tuple(dict.fromkeys(network.network for network in self._reconciler.view.networks))
+        openings = Openings(
+            connected=connected,
+            listed=self._settings.lan_networks or (),
+            servers=self._reconciler.brought.pinned,
+            user=os.geteuid(),
+            names=whole_names(self.names, machine.search_domains()),
+            ephemeral=_ephemeral(),
+        )
+        await self._firewall.want(PART, chains(openings))
+
+
+def _ephemeral() -> tuple[int, int]:
+    first, last = _PORTS.read_text().split()
+    return int(first), int(last)

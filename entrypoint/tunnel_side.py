@@ -1,0 +1,50 @@
+"""The tunnel's own side: replies that bear a tunnel's address leave by that tunnel. No kernel in here."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_network
+
+from entrypoint.detect import tunnels
+from entrypoint.network import MAIN_TABLE, IPInterface, Link, Route, Rule, Snapshot
+from entrypoint.parse import TABLES_HELD
+from entrypoint.policy import ANYWHERE, Wanted
+
+
+def tunnel_tables(snapshot: Snapshot, held: Mapping[str, int], first_table: int) -> dict[str, int]:
+    """Give each tunnel a table: the one that it holds, else the highest that is free.
+
+    From the other end than container networks, so that neither moves the other's.
+    """
+    names = [link.name for link, _ in tunnels(snapshot) if link.point_to_point]
+    tables = {name: held[name] for name in names if name in held}
+    for name in names:
+        if name not in tables:
+            last = first_table + TABLES_HELD - 1
+            tables[name] = next(table for table in range(last, 0, -1) if table not in tables.values())
+    return tables
+
+
+def with_tunnel_side(want: Wanted, snapshot: Snapshot, tables: Mapping[str, int], priority: int) -> Wanted:
+    """Add a rule and a table for each tunnel's addresses.
+
+    The main table alone would send a reply to a VPN peer whose address lies in one of the container's
+    networks there, and our IPv6 rules by destination would send one to the gateway.
+    """
+    routes: dict[Route, None] = {}
+    rules: dict[Rule, None] = {}
+    for link, addresses in tunnels(snapshot):
+        for interface in addresses:
+            if _is_shared(link, interface, snapshot):
+                continue
+            table = MAIN_TABLE
+            # Behind a link with neighbours (tap), only the main table knows by whom.
+            if link.point_to_point:
+                table = tables[link.name]
+                routes[Route(ANYWHERE[interface.version], link.name, table)] = None
+            rules[Rule(ip_network(interface.ip), table, priority)] = None
+    return replace(want, routes=(*want.routes, *routes), rules=(*rules, *want.rules))
+
+
+def _is_shared(tunnel: Link, interface: IPInterface, snapshot: Snapshot) -> bool:
+    """Tell whether another link has the same address."""
+    return any(name != tunnel.name and held.ip == interface.ip for name, held in snapshot.named_addresses())

@@ -1,0 +1,255 @@
+"""The kill switch's rules in a namespace, with a client whose server nobody reaches."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.conftest import LIMIT_SECONDS, Container
+from tests.kernel.test_settings_work import started
+from tests.lab.addresses import V4, V6
+from tests.lab.leak_probe import PORT
+from tests.lab.leaks import LeakProbe, outward
+from tests.lab.namespaces import Namespace, Namespaces, join
+from tests.lab.sidecar import Sidecar
+from tests.lab.traffic import Capture, connects, reaches, serve
+from tests.lab.waiting import until
+
+BACK_SECONDS = 1.5
+"""One second is promised; a loaded machine needs some more."""
+OUTSIDE, OUTSIDE6 = "198.51.100.77", "2001:db8:100::77"
+LAN_HOST, LAN_RESOLVER = "10.20.0.5", "10.20.0.53"
+CLIENT = f"host {V4.vpn_endpoint}"
+"""Where the client's packets go."""
+
+
+@pytest.fixture
+def routed(container: Container) -> Container:
+    """Give a container whose router is the world as well: it has the addresses that are tried."""
+    container.router.ip(
+        f"address add {V4.docker_gateway}/16 dev to-eth0",
+        f"address add {V6.docker_gateway}/64 dev to-eth0 nodad",
+        *(f"address add {address}/32 dev lo" for address in (OUTSIDE, LAN_HOST, LAN_RESOLVER)),
+        f"address add {OUTSIDE6}/128 dev lo nodad",
+    )
+    return container
+
+
+def closed(container: Container, tmp_path: Path, **environ: str) -> Sidecar:
+    """Start the program and wait until the gate is closed and the client at work."""
+    sidecar = started(container, tmp_path, KILL_SWITCH="on", **environ)
+    sidecar.wait_for_line("openvpn: ")
+    return sidecar
+
+
+def table(host: Namespace) -> str:
+    """Return our table as nft lists it; empty where there is none."""
+    return host.run("nft", "list", "table", "inet", "sidegate", check=False).stdout
+
+
+@contextmanager
+def sealed(container: Container, *outside: str) -> Iterator[Capture]:
+    """See that nothing gets out while something tries to."""
+    with (
+        outward(container.router, "to-eth0", container.host, CLIENT) as capture,
+        LeakProbe(container.host, outside or (OUTSIDE, OUTSIDE6)),
+    ):
+        yield capture
+    assert capture.packets == []
+
+
+@pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
+def test_what_was_open_before_is_closed_as_well(routed: Container, tmp_path: Path, *, tracked: bool) -> None:
+    """Neither what the inside sends on an old connection gets out, nor an answer to what comes on it.
+
+    Docker's rules for names have connections tracked from the start; elsewhere nobody has before us.
+    """
+    if tracked:
+        chain = "chain ip docker out { type nat hook output priority -100; }"
+        rule = "rule ip docker out ip daddr 127.0.0.11 dnat to 127.0.0.1"
+        routed.host.run("nft", f"add table ip docker; add {chain}; add {rule}")
+    listener = routed.router.call(lambda: socket.create_server((OUTSIDE, PORT)))
+    inside = [routed.host.call(lambda: socket.create_connection((OUTSIDE, PORT))) for _ in range(2)]
+    outside = [listener.accept()[0] for _ in range(2)]
+    inside[0].sendall(b"a")
+    assert outside[0].recv(1) == b"a"
+    closed(routed, tmp_path)
+    with outward(routed.router, "to-eth0", routed.host, CLIENT) as capture:
+        talks = Capture(routed.router, "to-eth0", f"src host {OUTSIDE} and tcp[13] & 8 != 0")
+        with talks:
+            outside[1].sendall(b"b")
+            inside[0].sendall(b"c")
+            # The far end repeats what nobody has acknowledged.
+            until(lambda: len(talks.packets) > 3, LIMIT_SECONDS, "repetitions")
+            inside[1].sendall(b"d")
+    assert capture.packets == []
+    for each in (listener, *inside, *outside):
+        each.close()
+
+
+def flushed(host: Namespace) -> None:
+    """Do as a script of somebody's firewall does."""
+    host.run("nft", "flush", "ruleset")
+
+
+def opened_by_a_rule(host: Namespace) -> None:
+    """Let everything through before our rules."""
+    host.run("nft", "insert", "rule", "inet", "sidegate", "output", "accept")
+
+
+def opened_by_policy(host: Namespace) -> None:
+    """Let through what no rule decides on."""
+    host.run("nft", "chain inet sidegate output { policy accept; }")
+
+
+def opened_in_place(host: Namespace) -> None:
+    """Change what a rule says, and keep its mark."""
+    rules = json.loads(host.run("nft", "-j", "list", "chain", "inet", "sidegate", "output").stdout)[
+        "nftables"
+    ]
+    (mark,) = [e["rule"] for e in rules if "mark" in json.dumps(e.get("rule", {}).get("expr"))]
+    line = f'replace rule inet sidegate output handle {mark["handle"]} accept comment "{mark["comment"]}"'
+    host.run("nft", line)
+
+
+@pytest.mark.parametrize("damage", [flushed, opened_by_a_rule, opened_by_policy, opened_in_place])
+def test_what_somebody_changes_is_put_back(
+    container: Container, tmp_path: Path, damage: Callable[[Namespace], None]
+) -> None:
+    """Within a second, whatever was changed; then the program is silent again."""
+    sidecar = closed(container, tmp_path)
+    before = table(container.host)
+    damage(container.host)
+    until(lambda: table(container.host) == before, BACK_SECONDS, "the gate")
+    until(lambda: sidecar.status()["gate"]["repairs"] == 1, LIMIT_SECONDS, "the count of it")
+    assert table(container.host) == before
+
+
+def test_a_stop_leaves_it_closed_and_off_opens_it(routed: Container, tmp_path: Path) -> None:
+    """Stopped, killed, refused by bad settings: closed. Adopted by the next, and opened only when asked."""
+    first = closed(routed, tmp_path)
+    with sealed(routed):
+        assert first.terminate() == 0
+        assert "the gate stays closed" in first.lines[-1]
+        second = closed(routed, tmp_path)
+        second.wait_for_line("adopting the closed gate")
+        second.kill()
+        refused = started(routed, tmp_path, KILL_SWITCH="on", VPN_USERNAME="bob")
+        assert refused.process.wait() == 78
+    with outward(routed.router, "to-eth0", routed.host, CLIENT) as capture, LeakProbe(routed.host, [OUTSIDE]):
+        opened = started(routed, tmp_path)
+        opened.wait_for_line("opening the gate that an earlier run left closed")
+        until(lambda: capture.packets, LIMIT_SECONDS, "what gets out of the open gate")
+    assert table(routed.host) == ""
+    assert opened.terminate() == 0
+
+
+def test_bad_settings_do_not_leave_it_open(routed: Container, tmp_path: Path) -> None:
+    """A start that is refused has closed the gate before."""
+    refused = started(routed, tmp_path, KILL_SWITCH="on", VPN_USERNAME="bob")
+    assert refused.process.wait() == 78
+    assert [line for line in refused.lines if "the gate stays closed" in line]
+    with sealed(routed):
+        pass
+
+
+def test_what_is_listed_is_reached_and_nothing_else(routed: Container, tmp_path: Path) -> None:
+    """Connected networks and LAN_NETWORKS, but for names: those only of a host that is listed by itself."""
+    for port in (PORT, 53):
+        serve(routed.router, port)
+    closed(routed, tmp_path, LAN_NETWORKS=f"10.20.0.0/24 {LAN_RESOLVER}/32")
+    asked = ((V4.docker_gateway, PORT), (V6.docker_gateway, PORT), (LAN_HOST, PORT), (LAN_RESOLVER, 53))
+    assert {each: reaches(routed.host, *each) for each in asked} == dict.fromkeys(asked)
+    shut = (
+        (OUTSIDE, PORT),
+        (OUTSIDE6, PORT),
+        (V4.docker_gateway, 53),
+        (V6.docker_gateway, 53),
+        (LAN_HOST, 53),
+    )
+    assert [each for each in shut if connects(routed.host, *each, timeout=0.3)] == []
+
+
+def test_a_network_that_comes_later_is_closed_and_its_neighbours_are_reached(
+    routed: Container, tmp_path: Path
+) -> None:
+    """An interface that nobody told of leads nowhere; its own network is reached once it is known."""
+    closed(routed, tmp_path)
+    serve(routed.router, PORT)
+    join(routed.router, "to-eth1", routed.host, "eth1")
+    routed.router.ip(f"address add {V4.second_gateway}/16 dev to-eth1")
+    routed.host.ip(f"route add {OUTSIDE}/32 dev eth1")
+    with Capture(routed.router, "to-eth1", f"dst host {OUTSIDE}") as capture:
+        routed.host.ip(f"address add {V4.second_sidecar}/16 dev eth1")
+        until(lambda: connects(routed.host, V4.second_gateway, PORT), LIMIT_SECONDS, "the neighbour")
+        assert not connects(routed.host, OUTSIDE, PORT, 0.3)
+    assert capture.packets == []
+
+
+def test_what_is_forwarded_for_neighbours_does_not_leave_either(
+    routed: Container, namespaces: Namespaces, tmp_path: Path
+) -> None:
+    """The sidecar as a gateway: a neighbour's packets go into the tunnel or nowhere."""
+    (neighbour,) = namespaces.add("neighbour")
+    join(neighbour, "eth0", routed.host, "eth1")
+    neighbour.ip("address add 172.31.0.9/16 dev eth0", "route add default via 172.31.0.2")
+    routed.host.ip("address add 172.31.0.2/16 dev eth1")
+    routed.host.sysctl("net/ipv4/ip_forward", 1)
+    routed.router.ip("route add 172.31.0.0/16 via 172.30.0.2")
+    serve(routed.router, PORT)
+    assert connects(neighbour, OUTSIDE, PORT)
+    closed(routed, tmp_path)
+    with Capture(routed.router, "to-eth0", f"src host 172.31.0.9 and dst host {OUTSIDE}") as capture:
+        assert not connects(neighbour, OUTSIDE, PORT, 0.5)
+        assert connects(neighbour, V4.docker_gateway, PORT)
+        serve(neighbour, PORT)
+        assert connects(routed.router, "172.31.0.9", PORT)
+    assert capture.packets == []
+    routed.tunnel(OUTSIDE)
+    # Nobody reads from that tunnel: what would go into it is counted.
+    chain = "chain inet seen out { type filter hook postrouting priority 0; }"
+    rule = f"rule inet seen out oifname tun0 ip saddr 172.31.0.9 ip daddr {OUTSIDE} counter"
+    routed.host.run("nft", f"add table inet seen; add {chain}; add {rule}")
+    assert not connects(neighbour, OUTSIDE, PORT, 0.3)
+    assert "counter packets 0" not in routed.host.run("nft", "list", "table", "inet", "seen").stdout
+
+
+def test_without_net_admin_it_is_refused(container: Container, tmp_path: Path) -> None:
+    """Exit code 77, and what to add."""
+    sidecar = Sidecar(container.host, tmp_path / "box", {"KILL_SWITCH": "on"}, capabilities=())
+    assert sidecar.start().process.wait() == 77
+    assert "saw no NET_ADMIN" in sidecar.process.tail()
+
+
+def test_without_nftables_it_is_refused(container: Container, tmp_path: Path) -> None:
+    """Exit code 78, with what nft said and what to do; the client is not started."""
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    nft = empty / "nft"
+    nft.write_text("#!/bin/sh\necho 'Error: Could not process rule: Operation not supported' >&2\nexit 1\n")
+    nft.chmod(0o755)
+    sidecar = started(container, tmp_path, KILL_SWITCH="on", PATH=f"{empty}:/usr/sbin:/usr/bin:/sbin:/bin")
+    assert sidecar.process.wait() == 78
+    told = sidecar.process.tail()
+    assert "cannot close the gate that KILL_SWITCH=on asks for" in told
+    assert "Operation not supported" in told
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [
+        ({"VPN_CLIENT": "none"}, "VPN_CLIENT=none nothing tells the packets"),
+        ({"VPN_CLIENT": "command", "VPN_COMMAND": "true"}, "name its servers in VPN_SERVER"),
+    ],
+)
+def test_a_client_that_nothing_tells_apart_is_refused(
+    container: Container, tmp_path: Path, environ: dict[str, str], why: str
+) -> None:
+    """Exit code 78, and what to do instead."""
+    sidecar = Sidecar(container.host, tmp_path / "box", {"KILL_SWITCH": "on", **environ}).start()
+    assert sidecar.process.wait() == 78
+    assert why in sidecar.process.tail()
+    assert table(container.host) == ""

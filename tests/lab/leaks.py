@@ -1,0 +1,54 @@
+"""Whether anything gets out of the sidecar that should not."""
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from tests.lab.addresses import SERVICE_PORT
+from tests.lab.namespaces import Namespace
+from tests.lab.traffic import ROOT, Capture
+
+_NEIGHBOURS = "(icmp6 and ip6[40] >= 131 and ip6[40] <= 136) or (ip6 proto 0)"
+"""Neighbour discovery, and multicast reports, which have a hop-by-hop header."""
+_LONGEST_SECONDS = 60.0
+
+
+class LeakProbe:
+    """leak_probe.py in a namespace while the context lasts."""
+
+    def __init__(self, host: Namespace, addresses: Sequence[str]) -> None:
+        """Describe it; the context starts it, and sees in the end that it tried indeed."""
+        self._host = host
+        self._addresses = addresses
+
+    def __enter__(self) -> Self:
+        self._process = self._host.spawn(
+            *(sys.executable, "-m", "tests.lab.leak_probe", str(_LONGEST_SECONDS), *self._addresses),
+            directory=ROOT,
+            name="leak probe",
+        )
+        self._process.wait_for_line("^trying$")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._process.wait_for_line("^tried enough$")
+        self._process.end_input()
+        self._process.wait()
+
+
+def outward(router: Namespace, link: str, host: Namespace, allowed: str) -> Capture:
+    """Capture what a host sends by its eth0 but ARP, neighbour discovery, its replies and `allowed`.
+
+    `link` is the other end of its cable at the router; `allowed` is a filter as in pcap-filter(7).
+    """
+    (eth0,) = host.ip_json("link", "show", "dev", "eth0")
+    return Capture(
+        router,
+        link,
+        f"ether src {eth0['address']} and not arp and not src port {SERVICE_PORT} "
+        f"and not ({_NEIGHBOURS}) and not ({allowed})",
+    )
