@@ -46,7 +46,7 @@ def gather(
             alive=supervisor.alive,
             pid=supervisor.tree.pid if supervisor.tree and supervisor.alive else None,
             connected=report.connected,
-            stands=report.stands,
+            stands=report.stands if report.connected else "",
             # What a program or a server said may quote what it was told.
             detail=hide(report.detail),
             failure=hide(report.failure or supervisor.failure or "") or None,
@@ -76,7 +76,7 @@ def gather(
         ),
         overlaps=tuple(
             OverlapFacts(route=str(overlap.route), network=str(overlap.network), seen=overlap.seen)
-            for overlap in overlaps
+            for overlap in (overlaps if supervisor.tunnel else ())
         ),
         warnings=(
             *((WarningFacts(name="client", text=report.warning),) if report.warning else ()),
@@ -126,7 +126,8 @@ def _probe(probe: Probe) -> ProbeFacts:
 def surroundings(supervisor: Supervisor, reconciler: Reconciler, choice: Choice) -> Surroundings:
     """Return what decides who is asked for names at this moment; `choice` is VPN_DNS."""
     networks = reconciler.view.networks
-    if supervisor.state is not State.UP or not supervisor.tunnel:
+    stands = supervisor.state is State.UP or supervisor.coming_up
+    if not stands or not supervisor.tunnel:
         return Surroundings(networks=networks)
     report, (link, _) = supervisor.report, supervisor.tunnel
     return Surroundings(upstream(choice, report.resolvers, report.search, link.name), networks)

@@ -20,7 +20,7 @@ from entrypoint.kill_switch import KillSwitch
 from entrypoint.network import IPAddress, Link
 from entrypoint.overlap import Overlap, in_use, overlaps
 from entrypoint.probe import Probe
-from entrypoint.reconcile import Reconciler
+from entrypoint.reconcile import Reconciler, see_that_it_is_no_host
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
@@ -56,6 +56,8 @@ async def run(settings: Settings, warnings: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(machine.alone())
         async with Rtnl(settings.route_table) as rtnl:
+            # Before the gate: it would be the host's, and stay closed.
+            await see_that_it_is_no_host(rtnl)
             reconciler, firewall = Reconciler(rtnl, settings), Firewall()
             kill_switch = KillSwitch(settings, reconciler, firewall)
             stack.callback(kill_switch.tell)
@@ -134,7 +136,9 @@ class _Run:
         supervisor.on_up, supervisor.on_down = self._on_up, self._on_down
         supervisor.on_state = self._dns.wake.set
         # Where the last tunnel's resolver was asked, the one from before is needed to find the server.
-        supervisor.before_attempt = self._dns.after_client
+        supervisor.before_attempt = self._before_attempt
+        # And whoever reads "ready" may ask the next moment.
+        supervisor.before_up = self._dns.before_up
 
     async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
         """Rule and table first, then the client, then health; the other way round at the stop."""
@@ -178,6 +182,11 @@ class _Run:
             log.info("stopped: no rule, route or process of ours is left")
         else:
             log.warning("stopped: rules or routes of ours are left")
+
+    async def _before_attempt(self) -> None:
+        await self._dns.after_client()
+        # What the file says by now decides which names the client asks for.
+        await self._kill_switch.follow()
 
     def _stop(self) -> None:
         self._supervisor.stop()

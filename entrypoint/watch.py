@@ -9,7 +9,7 @@ import errno
 import socket
 from collections.abc import Callable, Sequence
 
-from entrypoint.network import PROTOCOL
+from entrypoint.network import CONFIGURED, PROTOCOL
 from entrypoint.parse import TABLES_HELD
 from healthcheck import bpf
 
@@ -76,8 +76,8 @@ def route_events(wake: Callable[[], None], first_table: int) -> Watcher:
     """Watch links, addresses, routes and rules.
 
     A client that sets thousands of routes in the main table wakes nobody: the kernel drops those events
-    before they reach us, all but those of a default route, of routes with our tag, and of tables that may be
-    ours.
+    before they reach us, all but those of a default route, of routes with our tag or of who is in charge of
+    the link, and of tables that may be ours.
     """
     return Watcher(wake, socket.NETLINK_ROUTE, _EVENTS, _route_filter(first_table))
 
@@ -94,24 +94,28 @@ def _route_filter(first_table: int) -> _Filter:
     length of the destination at 1, protocol at 5) in linux/netlink.h and linux/rtnetlink.h. BPF loads in
     network order, netlink writes in the machine's.
     """
-    ours = range(first_table, first_table + TABLES_HELD)
+    whose = sorted({PROTOCOL, *CONFIGURED})
     # The byte that rtmsg has for a table holds no number above 255.
-    tables = [(bpf.EQUAL, ours.stop - table, 0, socket.htonl(table)) for table in ours]
-    to_keep = len(tables) + 1
+    tables = range(first_table, first_table + TABLES_HELD)
+    keep = 6 + len(whose) + 5 + len(tables) + 1
+    """The place of the last instruction; a jump counts from the one behind it."""
     return [
         (bpf.LOAD_HALF, 0, 0, 4),
         (bpf.EQUAL, 1, 0, socket.htons(_RTM_NEWROUTE)),
-        (bpf.EQUAL, 0, to_keep + 9, socket.htons(_RTM_DELROUTE)),
+        (bpf.EQUAL, 0, keep - 3, socket.htons(_RTM_DELROUTE)),
         (bpf.LOAD_BYTE, 0, 0, 16 + 1),
-        (bpf.EQUAL, to_keep + 7, 0, 0),
+        (bpf.EQUAL, keep - 5, 0, 0),
         (bpf.LOAD_BYTE, 0, 0, 16 + 5),
-        (bpf.EQUAL, to_keep + 5, 0, PROTOCOL),
+        *((bpf.EQUAL, keep - 1 - place, 0, protocol) for place, protocol in enumerate(whose, 6)),
         (bpf.LOAD_CONSTANT, 0, 0, 16 + 12),
         (bpf.X_CONSTANT, 0, 0, _RTA_TABLE),
         (bpf.LOAD_WORD, 0, 0, bpf.FIND_ATTRIBUTE),
         (bpf.X_FROM_A, 0, 0, 0),
         (bpf.LOAD_WORD_BEHIND_X, 0, 0, 4),
-        *tables,
+        *(
+            (bpf.EQUAL, keep - 1 - place, 0, socket.htonl(table))
+            for place, table in enumerate(tables, 6 + len(whose) + 5)
+        ),
         (bpf.ANSWER, 0, 0, bpf.DROP),
         (bpf.ANSWER, 0, 0, bpf.KEEP),
     ]

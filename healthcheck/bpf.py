@@ -16,9 +16,9 @@ Instruction = tuple[int, int, int, int]
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 # linux/filter.h: loads from here on are no bytes of the packet, but what the kernel knows of it.
 _ANCILLARY = 0xFFFFF000
-FIND_ATTRIBUTE = _ANCILLARY + 12
-"""Where the netlink attribute of type X is, from A on."""
 _IN_INDEX, _IN_TYPE = _ANCILLARY + 8, _ANCILLARY + 28
+FIND_ATTRIBUTE = _ANCILLARY + 12
+"""Where a netlink message has the attribute of type X, looked for from place A on; 0 for nowhere."""
 _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
 
 

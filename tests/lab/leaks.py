@@ -17,14 +17,18 @@ _LONGEST_SECONDS = 60.0
 class LeakProbe:
     """leak_probe.py in a namespace while the context lasts."""
 
-    def __init__(self, host: Namespace, addresses: Sequence[str]) -> None:
-        """Describe it; the context starts it, and sees in the end that it tried indeed."""
+    def __init__(self, host: Namespace, addresses: Sequence[str], longest: float = _LONGEST_SECONDS) -> None:
+        """Describe it; the context starts it, and sees in the end that it tried indeed.
+
+        After `longest` seconds it ends by itself.
+        """
         self._host = host
         self._addresses = addresses
+        self._longest = longest
 
     def __enter__(self) -> Self:
         self._process = self._host.spawn(
-            *(sys.executable, "-m", "tests.lab.leak_probe", str(_LONGEST_SECONDS), *self._addresses),
+            *(sys.executable, "-m", "tests.lab.leak_probe", str(self._longest), *self._addresses),
             directory=ROOT,
             name="leak probe",
         )
@@ -52,3 +56,11 @@ def outward(router: Namespace, link: str, host: Namespace, allowed: str) -> Capt
         f"ether src {eth0['address']} and not arp and not src port {SERVICE_PORT} "
         f"and not ({_NEIGHBOURS}) and not ({allowed})",
     )
+
+
+def track_connections(host: Namespace) -> None:
+    """Have connections tracked from the start on, as Docker's rules for its resolver do in each container."""
+    for family, address in (("ip", "127.0.0.11"), ("ip6", "::1")):
+        chain = f"chain {family} docker out {{ type nat hook output priority -100; }}"
+        rule = f"rule {family} docker out {family} daddr {address} udp dport 53 redirect to :5353"
+        host.run("nft", f"add table {family} docker; add {chain}; add {rule}")
