@@ -5,14 +5,12 @@ import os
 import signal
 import socket
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from tests.kernel.held import OURS, routes, rules
+from tests.chaos.quiet import STRANGERS, Quiet
 from tests.lab.addresses import SECOND_PORT, SERVICE_PORT, V4, V6
 from tests.lab.leaks import LeakProbe, outward
 from tests.lab.sidecar import Sidecar
@@ -42,27 +40,6 @@ SESSIONS = {
     "openconnect": "ip",
 }
 """What the client's own packets are."""
-
-STRANGERS = (
-    "rule add from 10.77.0.0/16 lookup 77 priority 89",
-    f"rule add from {V4.docker} lookup 77 priority 90 suppress_prefixlength 0",
-    "-6 rule add from fd00:77::/64 lookup 77 priority 91",
-    "route add 203.0.113.0/24 dev lo",
-    "route add 203.0.113.0/25 dev lo table 77",
-    "-6 route add 2001:db8:77::/64 dev lo table 77",
-    "address add 192.0.2.77/32 dev lo",
-)
-"""What others have set. The link of it all is one that no blow falls on: what the kernel takes is not ours to
-give back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quiet:
-    """What stands while nothing happens, by iproute2."""
-
-    lines: Counter[str]
-    """Rules and routes, and how often each stands there."""
-    addresses: tuple[str, ...]
 
 
 class Stage:
@@ -200,17 +177,11 @@ class Stage:
 
     def nothing_of_ours(self) -> bool:
         """Whether no rule and no route bears our tag."""
-        return not any(line.endswith(OURS) for line in self._lines())
+        return not self._look().ours
 
     def differences(self) -> str:
         """Tell what is not as in a quiet state; nothing if all is."""
-        quiet, now = self._quiet[self.second_network], self._look()
-        return "\n".join(
-            [f"    lost or too few: {line}" for line in (quiet.lines - now.lines).elements()]
-            + [f"    new or too many: {line}" for line in (now.lines - quiet.lines).elements()]
-            + [f"    addresses: {now.addresses} instead of {quiet.addresses}"]
-            * (now.addresses != quiet.addresses)
-        )
+        return self._quiet[self.second_network].differences(self._look())
 
     def _well(self) -> bool:
         return self.sidecar.ready() and not self._unreached()
@@ -239,15 +210,7 @@ class Stage:
         return seen[-1]
 
     def _look(self) -> Quiet:
-        tunnel = f"{self.product.vpn.tunnel} "
-        # A link that was made anew has another link-local address.
-        addresses = (
-            a for a in Kernel.of(self.host).addresses if not a.startswith(tunnel) and " fe80:" not in a
-        )
-        return Quiet(Counter(self._lines()), tuple(addresses))
-
-    def _lines(self) -> list[str]:
-        return [*rules(self.host), *routes(self.host)]
+        return Quiet.of(self.host, self.product.vpn.tunnel)
 
     def _connect(self) -> socket.socket:
         self.see_that_the_lan_is_answered()
