@@ -30,6 +30,8 @@ FILE = Path("/etc/resolv.conf")
 PORT = 53
 KEEP = "keep"
 COOL_DOWN_SECONDS = 0.5
+SETTLE_SECONDS = 1.0
+"""How long a tunnel waits with its "up" for its names: our resolver takes milliseconds when it is well."""
 NONE_BROUGHT = (
     "the tunnel brings no resolver, so those from before are asked, past the tunnel; "
     "name the VPN's in VPN_DNS, or set VPN_DNS=keep"
@@ -90,7 +92,7 @@ class Dns:
         self._mends = self._choice != KEEP or programs
         self._look = look
         self._one = asyncio.Lock()
-        self._dnsmasq = Dnsmasq(run_dir)
+        self._dnsmasq = Dnsmasq(run_dir, self.wake.set)
         self._silence = Silence()
         self._before: str | None = None
         """What resolv.conf said before us and before the client; None until `begin`."""
@@ -148,6 +150,13 @@ class Dns:
         """Compare file and resolver with what is wanted now, and make them so."""
         async with self._one:
             await self._mend()
+
+    async def before_up(self) -> None:
+        """Settle before the tunnel is said to be up; what is not settled in time is a `problem`."""
+        if self._choice != KEEP:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await self.settle()
 
     async def close(self) -> None:
         """Put resolv.conf back and end our resolver; client and `keep` have ended."""

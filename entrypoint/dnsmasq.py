@@ -1,10 +1,10 @@
 """dnsmasq as our child: started, told whom to ask, started anew where it ended, stopped."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from entrypoint.resolv_conf import LISTEN
 log = logging.getLogger(__name__)
 
 PROGRAM = "dnsmasq"
-START_SECONDS = 5.0
-"""It listens after some 10 ms."""
+START_SECONDS = 2.0
+"""It listens after some 10 ms. Who has waited so long goes on without it."""
 RELOAD_SECONDS = 0.5
 """It reads the list anew within a millisecond. Who has waited so long goes on: no SIGHUP is lost by then."""
 RESTART_DELAY_MAX_SECONDS = 10.0
@@ -33,14 +33,20 @@ _LOADED = "cleared cache"
 class Dnsmasq:
     """One resolver, from `start` to `stop`."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, on_loaded: Callable[[], None]) -> None:
+        """Describe it; `on_loaded` is called each time that it has read its list."""
         self.problem: str | None = None
-        """Why nobody answers; None while it runs."""
+        """Why nobody answers, or not as told; None where all is well."""
         self._file = run_dir / "dns-servers"
-        self._servers = ""
+        self._on_loaded = on_loaded
+        self._noted = ""
+        """The list in the file."""
+        self._told = False
+        """Whether `ask` has said that it is asked."""
         self._tree: Tree | None = None
         self._loaded = asyncio.Event()
-        self._takes_signals = False
+        """Set once it has read what was noted last."""
+        self._takes_signals = self._late = False
         self._one = asyncio.Lock()
         """Held while it starts: the list that it reads then does not change meanwhile."""
 
@@ -53,38 +59,46 @@ class Dnsmasq:
                 f"cannot use VPN_DNS: cannot write {self._file}: saw {error.strerror}; make room there"
             ) from None
         await self._start()
-        if self.problem:
+        if self.problem and not (self._tree and self._tree.alive):
             raise BadSettings(f"cannot use VPN_DNS: {self.problem}")
 
     async def ask(self, servers: str) -> bool:
-        """Have these servers asked from now on, with an empty cache; returns whether that is new.
+        """Have these servers asked from now on, with an empty cache; returns whether they newly are.
 
-        `servers` are in the words of dnsmasq's --servers-file. Raises OSError.
+        `servers` are in the words of dnsmasq's --servers-file. Where it does not say that it has them,
+        that is a `problem`. Raises OSError.
         """
-        if servers == self._servers:
-            return False
         async with self._one:
-            self._note(servers)
-            if self._tree and self._takes_signals:
+            if servers != self._noted:
                 self._loaded.clear()
-                self._tree.signal(signal.SIGHUP)
-                with contextlib.suppress(TimeoutError):
+                self._told = False
+                self._note(servers)
+                if self._tree and self._takes_signals:
+                    self._tree.signal(signal.SIGHUP)
+            if self._takes_signals and not self._loaded.is_set():
+                try:
                     await asyncio.wait_for(self._loaded.wait(), RELOAD_SECONDS)
-        return True
+                except TimeoutError:
+                    self._complain(f"{PROGRAM} does not say that it asks whom it was told")
+            new = self._loaded.is_set() and not self._told
+            self._told |= new
+            return new
 
     async def keep(self) -> None:
         """Start it anew each time that it ended, until cancelled."""
-        failures = 0
-        while self._tree:
-            began = time.monotonic()
-            await asyncio.wait([self._tree.ended])
-            await self._tree.stop()
+        failures, began = 0, time.monotonic()
+        while True:
+            if tree := self._tree:
+                await asyncio.wait([tree.ended])
+                await tree.stop()
+                self._takes_signals = False
+                self.problem = f"{PROGRAM} {tree.how_it_ended()}"
             failures = 1 if time.monotonic() - began >= STEADY_SECONDS else failures + 1
-            self.problem = f"{PROGRAM} {self._tree.how_it_ended()}"
             delay = restart_delay(failures, RESTART_DELAY_MAX_SECONDS, rejected=False)
             when = f"in {delay:g} s" if delay else "now"
             log.warning("%s; no name is found until it runs again: %s", self.problem, when)
             await asyncio.sleep(delay)
+            began = time.monotonic()
             await self._start()
 
     async def stop(self) -> None:
@@ -94,8 +108,9 @@ class Dnsmasq:
         self._file.unlink(missing_ok=True)
 
     def _note(self, servers: str) -> None:
+        self._noted = ""
         self._file.write_text(servers)
-        self._servers = servers
+        self._noted = servers
 
     async def _start(self) -> None:
         async with self._one:
@@ -103,7 +118,8 @@ class Dnsmasq:
 
     async def _start_it(self) -> None:
         self._loaded.clear()
-        self._takes_signals = False
+        self._takes_signals = self._late = False
+        self._tree = None
         launch = Launch(
             (
                 *(PROGRAM, "--conf-file=/dev/null", "--keep-in-foreground", "--pid-file="),
@@ -126,14 +142,29 @@ class Dnsmasq:
         )
         waiting.cancel()
         if self._loaded.is_set():
-            self.problem, self._takes_signals = None, True
-        elif self._tree.alive:
-            self.problem = f"{PROGRAM} does not say that it listens"
+            return
+        if self._tree.alive:
+            self._late = True
+            self._complain(f"{PROGRAM} does not say that it listens")
         else:
             await self._tree.stop()  # reads its last words
             self.problem = f"{PROGRAM} {self._tree.how_it_ended()}"
 
     def _hear(self, line: str) -> None:
         log.debug("%s", line)
-        if _LOADED in line:
-            self._loaded.set()
+        if _LOADED not in line:
+            return
+        self._takes_signals = True
+        if self._late and self._tree:
+            # Which list it has read is not known: it may have been another meanwhile.
+            self._late = False
+            self._tree.signal(signal.SIGHUP)
+            return
+        self.problem = None
+        self._loaded.set()
+        self._on_loaded()
+
+    def _complain(self, problem: str) -> None:
+        if problem != self.problem:
+            log.warning("%s", problem)
+        self.problem = problem

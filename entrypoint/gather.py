@@ -126,7 +126,8 @@ def _probe(probe: Probe) -> ProbeFacts:
 def surroundings(supervisor: Supervisor, reconciler: Reconciler, choice: Choice) -> Surroundings:
     """Return what decides who is asked for names at this moment; `choice` is VPN_DNS."""
     networks = reconciler.view.networks
-    if supervisor.state is not State.UP or not supervisor.tunnel:
+    stands = supervisor.state is State.UP or supervisor.coming_up
+    if not stands or not supervisor.tunnel:
         return Surroundings(networks=networks)
     report, (link, _) = supervisor.report, supervisor.tunnel
     return Surroundings(upstream(choice, report.resolvers, report.search, link.name), networks)

@@ -69,6 +69,8 @@ class Hooks:
         self._due: collections.deque[tuple[str, TunnelEvent]] = collections.deque()
         """Settings and what their hooks are to be told; at most a down and an up."""
         self._working: asyncio.Task[None] | None = None
+        self._setting = UP
+        """Whose hook runs, or ran last."""
         self._stopping = False
         self._hurry: Callable[[], None] = lambda: None
         """Shortens the time of the hook that runs."""
@@ -98,21 +100,30 @@ class Hooks:
 
     async def ended(self) -> None:
         """Wait until nothing is due any more."""
-        if self._working:
+        while self._working and not self._working.done():
             await asyncio.wait([self._working])
-            if error := self._working.exception():
-                log.error("while running hooks: %r", error)
 
     def _go_on(self) -> None:
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._work())
+            self._working.add_done_callback(self._note_fault)
+
+    def _note_fault(self, working: asyncio.Task[None]) -> None:
+        """Tell of a fault of ours, and go on with what is due."""
+        if not working.cancelled() and (error := working.exception()):
+            self.failures[self._setting] = f"a fault of sidegate ended it: {error!r}"
+            log.error("%s failed: %s", self._setting, self.failures[self._setting])
+            if self._due:
+                self._go_on()
 
     async def _work(self) -> None:
         while self._due:
             setting, tunnel = self._due.popleft()
+            self._setting = setting
             if argv := self._commands[setting]:
                 event = setting.removeprefix("ON_").lower()
-                failure = await self._run(setting, Launch(argv, environment=tunnel.environment(event)))
+                launch = Launch(argv, environment=tunnel.environment(event), unprivileged=True)
+                failure = await self._run(setting, launch)
                 self.failures.pop(setting, None)
                 if failure:
                     self.failures[setting] = failure

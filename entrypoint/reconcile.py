@@ -12,12 +12,13 @@ from entrypoint.detect import ContainerNetwork, container_networks, why_none
 from entrypoint.faults import BadSettings
 from entrypoint.hostnet import why_host
 from entrypoint.named import remarks, why_no_tunnel
-from entrypoint.network import PROTOCOL, IPAddress, Snapshot
+from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Before, Brought, Change, Traces
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
 from entrypoint.settings import Settings
+from entrypoint.statics import with_static_routes
 from entrypoint.tunnel_side import tunnel_tables, with_tunnel_side
 from entrypoint.watch import route_events
 
@@ -90,6 +91,7 @@ class Reconciler:
         self._search = Search(self._wake.set)
         self._pass = asyncio.Lock()
         self._began = False
+        self._knows_before = False
         self._repairs_seen = 0
         self._mended_at: collections.deque[float] = collections.deque(maxlen=MENDED_MAX)
 
@@ -110,10 +112,17 @@ class Reconciler:
             snapshot.named_addresses(),
         )
         want = replace(want, routes=(*want.routes, *search.questions(networks, tables)))
+        want = with_static_routes(want, snapshot, tables, self._trusted(snapshot))
         want = with_tunnel_side(want, snapshot, tables, priority)
         want = policy.in_front(policy.with_tunnel(want, self.brought.setup, snapshot), snapshot.places)
         at = min((rule.priority for rule in want.rules), default=None)
         return policy.changes(want, snapshot), View(snapshot, networks, tables, priority=at)
+
+    def _trusted(self, snapshot: Snapshot) -> tuple[Route, ...]:
+        """Return the main table's routes before the client; until one begins, those that are there."""
+        if self._knows_before:
+            return self.before.routes
+        return policy.before_client(snapshot, Traces(), self._named)
 
     def follow(self, brought: Brought) -> None:
         """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
@@ -142,6 +151,7 @@ class Reconciler:
         if not noted and remember_main:
             routes = policy.before_client(view.snapshot, traces or Traces(), self._named)
             self.before = Before(routes, view.snapshot.links)
+        self._knows_before = True
         left = sum(rule.protocol == PROTOCOL for rule in view.snapshot.rules)
         if left:
             log.info("adopted %d rules that an earlier run left here", left)

@@ -55,7 +55,7 @@ async def run(settings: Settings, warnings: list[str]) -> None:
         log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
         stack.enter_context(machine.alone())
-        async with Rtnl() as rtnl:
+        async with Rtnl(settings.route_table) as rtnl:
             # Before the gate: it would be the host's, and stay closed.
             await see_that_it_is_no_host(rtnl)
             reconciler, firewall = Reconciler(rtnl, settings), Firewall()
@@ -136,7 +136,9 @@ class _Run:
         supervisor.on_up, supervisor.on_down = self._on_up, self._on_down
         supervisor.on_state = self._dns.wake.set
         # Where the last tunnel's resolver was asked, the one from before is needed to find the server.
-        supervisor.before_attempt = self._dns.after_client
+        supervisor.before_attempt = self._before_attempt
+        # And whoever reads "ready" may ask the next moment.
+        supervisor.before_up = self._dns.before_up
 
     async def live(self, endpoint: socket.socket | None, stop: asyncio.Event) -> None:
         """Rule and table first, then the client, then health; the other way round at the stop."""
@@ -180,6 +182,11 @@ class _Run:
             log.info("stopped: no rule, route or process of ours is left")
         else:
             log.warning("stopped: rules or routes of ours are left")
+
+    async def _before_attempt(self) -> None:
+        await self._dns.after_client()
+        # What the file says by now decides which names the client asks for.
+        await self._kill_switch.follow()
 
     def _stop(self) -> None:
         self._supervisor.stop()

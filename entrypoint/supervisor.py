@@ -55,6 +55,10 @@ class Supervisor:
         """Called after each change of the state."""
         self.before_attempt: Callable[[], Awaitable[None]] | None = None
         """Awaited before each attempt: what a client needs to find its server."""
+        self.before_up: Callable[[], Awaitable[None]] | None = None
+        """Awaited when the tunnel stands, before the state says so: what its users need to go by it."""
+        self.coming_up = False
+        """Whether the tunnel stands, and `before_up` is awaited."""
         self._reconciler = reconciler
         self._settings = settings
         self._run_dir = run_dir
@@ -160,7 +164,7 @@ class Supervisor:
             why = f"cannot be started: {error.strerror}"
         finally:
             self.began.set()
-            self._under_way = False
+            self._under_way = self.coming_up = False
             if self.tree:
                 await self.tree.stop()
             await self.client.close()
@@ -212,6 +216,7 @@ class Supervisor:
             return why
         self.failure = None
         self._enter(State.UP)
+        self.coming_up = False
         self.on_up()
         return None
 
@@ -227,8 +232,12 @@ class Supervisor:
                     return why
             # Health must not say "ready" before.
             await self._reconciler.reconcile()
+            if self.report.connected and self.tunnel and self.before_up:
+                self.coming_up = True
+                await self.before_up()
             if self.report.connected and self.tunnel:
                 return None
+            self.coming_up = False
 
     async def _while_up(self) -> str | None:
         """Watch the tunnel; returns None once the client mends it itself, else why it is gone."""

@@ -5,6 +5,7 @@ client can be under way before.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Collection
@@ -36,7 +37,9 @@ def listen(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        bpf.attach(sock, bpf.only_from(()))
+        # There are kernels that ask for NET_ADMIN here. Nothing starts without it, and its own check tells.
+        with contextlib.suppress(PermissionError):
+            bpf.attach(sock, bpf.only_from(()))
         sock.bind(info[0][4])
         # With SO_REUSEADDR two sockets can be bound to one port; it is listen() that refuses the second.
         sock.listen(BACKLOG)

@@ -5,7 +5,6 @@ answers, so names can be looked up until then.
 """
 
 import asyncio
-import contextlib
 import logging
 import re
 import time
@@ -97,11 +96,13 @@ class WireGuard:
         try:
             await self._make_room()
             if self._kernel:
-                await wg_tools.add_link(self.link)
+                # Before it is: a stop may come while it is being made.
                 self._made = True
+                await wg_tools.add_link(self.link)
         except wg_tools.ToolError as error:
             raise AttemptFailed(f"cannot make {self.link}: {error}") from None
         self._living = asyncio.create_task(self._live(lines))
+        self._living.add_done_callback(self._ended)
         if self._kernel:
             return Launch()
         # By the environment and not by --foreground: that one prints a box about kernels with WireGuard.
@@ -118,8 +119,7 @@ class WireGuard:
         living, self._living = self._living, None
         if living:
             living.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await living
+            await asyncio.wait([living])
         if self._made:
             self._made = False
             await wg_tools.delete_link(self.link)
@@ -148,9 +148,9 @@ class WireGuard:
                     self._setup = TunnelSetup(link=self.link, mtu=mtu, addresses=self._config.addresses)
                 self._tell(lines, ())
                 await self._follow(lines)
-            except wg_tools.ToolError as error:
+            except (wg_tools.ToolError, OSError) as error:
                 # Where the link is gone for good, the supervisor ends us.
-                self._say(replace(self._told or Report(), connected=False, detail=str(error)))
+                self._say_lost(str(error))
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _follow(self, lines: list[Line]) -> None:
@@ -222,6 +222,16 @@ class WireGuard:
         if warning and new != self._told:
             log.warning("%s: %s", self.name, warning)
         self._say(new)
+
+    def _ended(self, living: asyncio.Task[None]) -> None:
+        """Tell of a fault of ours, which is not to leave health with what was known before."""
+        if not living.cancelled() and (error := living.exception()):
+            text = f"a fault of sidegate ended the look at its handshakes: {error!r}"
+            log.error("%s: %s", self.name, text)
+            self._say_lost(text)
+
+    def _say_lost(self, why: str) -> None:
+        self._say(replace(self._told or Report(), connected=False, detail=why))
 
     def _say(self, report: Report) -> None:
         if report != self._told:

@@ -17,18 +17,18 @@ SILENT = "198.51.100.77"
 """Nobody has this address, and nobody says so."""
 MOVED = "198.51.100.11"
 HURRIED = """
-from entrypoint.clients import wg_session, wireguard
+from entrypoint.clients import wg_session, wg_tools, wireguard
 wg_session.REJECT_AFTER_SECONDS, wg_session.ANSWER_SECONDS = 1.5, 0.5
-wireguard.CALL_SECONDS = 0.5
+wireguard.CALL_SECONDS, wg_tools.LIMIT_SECONDS = 0.5, 1.0
 """
 """WireGuard's three minutes in a second and a half, as Python's start-up takes it in (site)."""
 
 
-def hurried(product: AnyProduct, **environment: str) -> Sidecar:
+def hurried(product: AnyProduct, code: str = HURRIED, **environment: str) -> Sidecar:
     """Describe a sidecar in which WireGuard's times are short."""
     folder = product.directory / "hurried"
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(HURRIED)
+    (folder / "sitecustomize.py").write_text(code)
     return product.sidecar({"PYTHONPATH": str(folder), **environment})
 
 
