@@ -101,16 +101,18 @@ class Tree:
         if self._launch.stop and self.alive:
             await self._ask_to_stop()
         try:
-            await members.end(self._members, kill_at - loop.time())
+            await members.end(self._members, kill_at - loop.time(), lambda mark: mark == self._mark)
         except OSError:
             # No descriptor left to look at /proc with: its process group is told by the kernel alone.
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         # Somebody else may hold the pipe open: what is there is read, then it is left.
         reading = asyncio.gather(self._process.wait(), self._relay, return_exceptions=True)
         await asyncio.wait([reading], timeout=PIPE_TIMEOUT_SECONDS)
         for part in (self._feed, self._relay, self.ended):
             part.cancel()
+        # Who holds the pipe on would have it closed when the loop is gone.
+        self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
         self._tell_untold()
 
     async def _ask_to_stop(self) -> None:
@@ -201,5 +203,10 @@ class Tree:
 async def end_left_behind() -> int:
     """End what an earlier run of ours that was killed left in this namespace; returns how many there were."""
     found = len(members.left_behind())
-    await members.end(members.left_behind, TERM_TIMEOUT_SECONDS)
+    await members.end(members.left_behind, TERM_TIMEOUT_SECONDS, members.is_left_behind)
     return found
+
+
+def left() -> list[int]:
+    """Return the processes of ours that live although all were to be ended."""
+    return [process.pid for process in members.left_behind()]

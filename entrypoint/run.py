@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from entrypoint import __version__, dns, hooks, machine, probe
+from entrypoint import __version__, dns, hooks, machine, probe, processes
 from entrypoint.clients import choose
 from entrypoint.clients.base import Client
 from entrypoint.dns import Dns
@@ -176,10 +176,13 @@ class _Run:
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         supervisor.stopped()
-        if removed:
-            log.info("stopped: no rule, route or process of ours is left")
+        still = [] if removed else ["rules or routes of ours are left"]
+        if alive := processes.left():
+            still.append(f"process {' and '.join(map(str, alive))} of ours is left")
+        if still:
+            log.warning("stopped: %s", "; ".join(still))
         else:
-            log.warning("stopped: rules or routes of ours are left")
+            log.info("stopped: no rule, route or process of ours is left")
 
     def _stop(self) -> None:
         self._supervisor.stop()
