@@ -239,8 +239,9 @@ class _Run:
                 log.info("up: %s %s", link.name, " ".join(str(address) for address in addresses))
                 try:
                     await self._find_overlaps(link)
-                except OSError as error:
-                    log.warning("cannot tell overlaps: %s", error.strerror)
+                except (OSError, RuntimeError) as error:
+                    # RuntimeError: no thread can be started where a limit of processes is reached.
+                    log.warning("cannot tell overlaps: %s", error)
                 if self._probe:
                     await self._probe.first.wait()
                 found = verdict(self._facts())
