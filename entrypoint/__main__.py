@@ -9,7 +9,8 @@ gc.disable()
 
 # SIGTERM must end the start of `run` as cleanly as the run, and the imports below take most of it. Any
 # other command that is ended has not done what it was asked for.
-_ended = 0 if sys.argv[1:] in ([], ["run"]) else 128
+_RUNS = sys.argv[1:] in ([], ["run"])
+_ended = 0 if _RUNS else 128
 for _number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(_number, lambda number, _frame: sys.exit(_ended and _ended + number))
 if not _ended:
@@ -45,6 +46,7 @@ def main() -> int:
     made["wait"].add_argument("--timeout", type=seconds, metavar="SECONDS", help="give up after so long")
     arguments = parser.parse_args()
     machine.forbid_core_dumps()
+    loaded = None
     try:
         match arguments.command:
             case "version":
@@ -66,7 +68,9 @@ def main() -> int:
                 gc.enable()
                 asyncio.run(run(loaded, warnings))
     except Fault as fault:
-        sys.stderr.writelines(f"sidegate: {log.hide(text)}\n" for text in fault.texts)
+        # Where the settings are bad, the environment is all there is.
+        as_json = _RUNS and (loaded.log_format if loaded else os.environ.get("LOG_FORMAT")) == "json"
+        sys.stderr.write(log.faults(fault.texts, as_json=as_json))
         return fault.exit_code
     except Exception:  # noqa: BLE001 - whatever it is, it is told and has its own exit code
         sys.stderr.write(log.hide(traceback.format_exc()))

@@ -20,12 +20,12 @@ async def plan(settings: Settings) -> str:
 
     Raises BadSettings where no network can be served.
     """
-    async with Rtnl() as rtnl:
+    async with Rtnl(settings.route_table) as rtnl:
         steps, view = await Reconciler(rtnl, settings).plan()
     if machine.one_runs():
-        # What its client's tunnel brought is known to it alone.
-        steps = [step for step in steps if not step.takes_from_tunnel]
-    see_that_it_can_be_served(view)
+        # What its client's tunnel brought, and what stood before, is known to it alone.
+        steps = [step for step in steps if not (step.takes_from_tunnel or step.copies)]
+    see_that_it_can_be_served(view, settings)
     notes = [
         f"# {network.link} {network.interface}: table {view.tables[network.link]}, gateway {network.gateway}"
         if network.gateway

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from entrypoint.network import (
+    CONFIGURED,
     IPV6,
     MAIN_TABLE,
     PROTOCOL,
@@ -58,8 +59,6 @@ class ContainerNetwork:
 _NO_ROUTE = "no route that names one"
 _ROOM_FOR_A_ROUTER = 2
 """Bits of a network's addresses: a shorter one has no first address that could be another's."""
-_CONFIGURED = {4, 9, 16}
-"""RTPROT_STATIC, RTPROT_RA and RTPROT_DHCP of linux/rtnetlink.h."""
 
 Gateways = Mapping[tuple[str, int], IPAddress]
 """(interface, IP version) -> the gateway that the user named."""
@@ -160,7 +159,7 @@ def _with_gateway(
         # While an address is being changed, the new network is seen with the old one's gateway.
         within = [] if _is_near(kept.address, network.link, snapshot) else main
         hops = (
-            _best([route for route in main if route.protocol in _CONFIGURED])
+            _best([route for route in main if route.protocol in CONFIGURED])
             or _best([route for route in within if _is_near(route.gateway, network.link, snapshot)])
             or {kept}
         )

@@ -46,7 +46,7 @@ def gather(
             alive=supervisor.alive,
             pid=supervisor.tree.pid if supervisor.tree and supervisor.alive else None,
             connected=report.connected,
-            stands=report.stands,
+            stands=report.stands if report.connected else "",
             # What a program or a server said may quote what it was told.
             detail=hide(report.detail),
             failure=hide(report.failure or supervisor.failure or "") or None,
@@ -76,7 +76,7 @@ def gather(
         ),
         overlaps=tuple(
             OverlapFacts(route=str(overlap.route), network=str(overlap.network), seen=overlap.seen)
-            for overlap in overlaps
+            for overlap in (overlaps if supervisor.tunnel else ())
         ),
         warnings=(
             *((WarningFacts(name="client", text=report.warning),) if report.warning else ()),

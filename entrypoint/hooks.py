@@ -122,7 +122,8 @@ class Hooks:
             self._setting = setting
             if argv := self._commands[setting]:
                 event = setting.removeprefix("ON_").lower()
-                failure = await self._run(setting, Launch(argv, environment=tunnel.environment(event)))
+                launch = Launch(argv, environment=tunnel.environment(event), unprivileged=True)
+                failure = await self._run(setting, launch)
                 self.failures.pop(setting, None)
                 if failure:
                     self.failures[setting] = failure

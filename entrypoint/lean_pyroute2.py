@@ -14,17 +14,21 @@ if _found is None:
 sys.modules.setdefault("pyroute2", importlib.util.module_from_spec(_found))
 
 from pyroute2.iproute.linux import AsyncIPRoute  # noqa: E402 - the point of this module
-from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST  # noqa: E402
+from pyroute2.netlink import NLM_F_DUMP, NLM_F_MULTI, NLM_F_REQUEST  # noqa: E402
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError  # noqa: E402
-from pyroute2.netlink.rtnl import RTM_GETROUTE  # noqa: E402
+from pyroute2.netlink.nlsocket import NetlinkRequest  # noqa: E402
+from pyroute2.netlink.rtnl import RTM_GETROUTE, RTM_NEWROUTE  # noqa: E402
 from pyroute2.netlink.rtnl.rtmsg import rtmsg  # noqa: E402
 
 __all__ = [
     "NLM_F_DUMP",
+    "NLM_F_MULTI",
     "NLM_F_REQUEST",
     "RTM_GETROUTE",
+    "RTM_NEWROUTE",
     "AsyncIPRoute",
     "NetlinkDumpInterrupted",
     "NetlinkError",
+    "NetlinkRequest",
     "rtmsg",
 ]

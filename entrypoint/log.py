@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from entrypoint.faults import BadSettings
@@ -91,6 +92,14 @@ class _Output(logging.Handler):
             self._lost = 0
         except OSError:
             self._lost += 1
+
+
+def faults(texts: Iterable[str], *, as_json: bool) -> str:
+    """Write why the program ends, a line each."""
+    if not as_json:
+        return "".join(f"sidegate: {hide(text)}\n" for text in texts)
+    records = (logging.makeLogRecord({"levelname": "ERROR", "msg": text}) for text in texts)
+    return "".join(f"{_Json().format(record)}\n" for record in records)
 
 
 def set_up(settings: Settings) -> None:

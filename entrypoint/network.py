@@ -16,6 +16,9 @@ MARK = 0x5347
 IPV6 = 6
 """What `version` says of an IPv6 address."""
 
+CONFIGURED = frozenset({4, 9, 16})
+"""RTPROT_STATIC, RTPROT_RA and RTPROT_DHCP of linux/rtnetlink.h: routes of who is in charge of a link."""
+
 MAIN_TABLE = 254
 """RT_TABLE_MAIN of linux/rtnetlink.h."""
 

@@ -54,6 +54,12 @@ class Change:
             return self.verb == "del" and self.item.destination is not None
         return self.verb == "del" and isinstance(self.item, Route) and self.item.table == MAIN_TABLE
 
+    @property
+    def copies(self) -> bool:
+        """Whether it makes a route of our tables out of one of the main table."""
+        route = isinstance(self.item, Route) and self.item.gateway and not self.item.is_default
+        return self.verb != "del" and bool(route)
+
     def __str__(self) -> str:
         match self.item:
             case LinkState():

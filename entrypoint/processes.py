@@ -5,7 +5,9 @@ import collections
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 
 import psutil
@@ -26,6 +28,8 @@ LINES_PER_SECOND = 100
 
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 """All that a client inherits: our own environment may hold secrets."""
+
+_UNPRIVILEGED = (sys.executable, "-I", "-S", str(Path(__file__).with_name("unprivileged.py")))
 
 
 class Tree:
@@ -61,8 +65,20 @@ class Tree:
         a daemon, which the next run finds.
         """
         mark = members.new_mark()
+        # What a vendor's daemon starts as another user may need a set-uid program.
+        limits = () if launch.may_daemonise else ("--no-new-privs",)
+        through = _UNPRIVILEGED if launch.unprivileged else ()
         process = await asyncio.create_subprocess_exec(
-            *(*members.marking(mark), "setpriv", "--pdeathsig", "TERM", "--", *launch.argv),
+            *(
+                *members.marking(mark),
+                "setpriv",
+                "--pdeathsig",
+                "TERM",
+                *limits,
+                "--",
+                *through,
+                *launch.argv,
+            ),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

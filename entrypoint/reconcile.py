@@ -11,12 +11,14 @@ from entrypoint import machine, policy
 from entrypoint.detect import ContainerNetwork, container_networks, why_none
 from entrypoint.faults import BadSettings
 from entrypoint.hostnet import why_host
-from entrypoint.network import PROTOCOL, IPAddress, Snapshot
+from entrypoint.named import remarks, why_no_tunnel
+from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Before, Brought, Change, Traces
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
 from entrypoint.settings import Settings
+from entrypoint.statics import with_static_routes
 from entrypoint.tunnel_side import tunnel_tables, with_tunnel_side
 from entrypoint.watch import route_events
 
@@ -45,11 +47,20 @@ class View:
     replies: tuple[Reply, ...] = ()
     problem: str | None = None
     """Why the kernel is not as wanted; None if it is."""
+    priority: int | None = None
+    """That of our first rule; None where there is none."""
 
 
-def see_that_it_can_be_served(view: View) -> None:
-    """Raise BadSettings where this is no network of a container, or no network of it can be served."""
-    if why := why_host(view.snapshot, machine.hosts()) or why_none(view.snapshot, view.networks):
+async def see_that_it_is_no_host(rtnl: Rtnl) -> None:
+    """Raise BadSettings where this is the host's own network: nothing of it is ours to change."""
+    if why := why_host(await rtnl.snapshot(), machine.hosts()):
+        raise BadSettings(why)
+
+
+def see_that_it_can_be_served(view: View, settings: Settings) -> None:
+    """Raise BadSettings where this is no container's network, or it cannot be served as the settings say."""
+    why = why_host(view.snapshot, machine.hosts()) or why_none(view.snapshot, view.networks)
+    if why := why or why_no_tunnel(view.snapshot, settings.vpn_interface):
         raise BadSettings(*why.splitlines())
 
 
@@ -80,6 +91,7 @@ class Reconciler:
         self._search = Search(self._wake.set)
         self._pass = asyncio.Lock()
         self._began = False
+        self._knows_before = False
         self._repairs_seen = 0
         self._mended_at: collections.deque[float] = collections.deque(maxlen=MENDED_MAX)
 
@@ -100,9 +112,17 @@ class Reconciler:
             snapshot.named_addresses(),
         )
         want = replace(want, routes=(*want.routes, *search.questions(networks, tables)))
+        want = with_static_routes(want, snapshot, tables, self._trusted(snapshot))
         want = with_tunnel_side(want, snapshot, tables, priority)
         want = policy.in_front(policy.with_tunnel(want, self.brought.setup, snapshot), snapshot.places)
-        return policy.changes(want, snapshot), View(snapshot, networks, tables)
+        at = min((rule.priority for rule in want.rules), default=None)
+        return policy.changes(want, snapshot), View(snapshot, networks, tables, priority=at)
+
+    def _trusted(self, snapshot: Snapshot) -> tuple[Route, ...]:
+        """Return the main table's routes before the client; until one begins, those that are there."""
+        if self._knows_before:
+            return self.before.routes
+        return policy.before_client(snapshot, Traces(), self._named)
 
     def follow(self, brought: Brought) -> None:
         """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
@@ -127,10 +147,11 @@ class Reconciler:
             self.before = noted
             await self.restore(traces or Traces())
         _, view = await self.plan()
-        see_that_it_can_be_served(view)
+        see_that_it_can_be_served(view, self._settings)
         if not noted and remember_main:
             routes = policy.before_client(view.snapshot, traces or Traces(), self._named)
             self.before = Before(routes, view.snapshot.links)
+        self._knows_before = True
         left = sum(rule.protocol == PROTOCOL for rule in view.snapshot.rules)
         if left:
             log.info("adopted %d rules that an earlier run left here", left)
@@ -207,13 +228,28 @@ class Reconciler:
             self.view = replace(self.view, problem=str(error.strerror))
             asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)
         settled = [n for n in self.view.networks if n.key not in self._search.asking]
-        found = (self.view.problem, *(network.problem for network in settled))
+        found = (
+            self.view.problem,
+            *(network.problem for network in settled),
+            *remarks(self.view.snapshot, self._named),
+            self._moved(),
+        )
         problems = {problem for problem in found if problem}
         # Once, and anew when it comes back: a pass is made with each event.
         for problem in problems - self._told:
             log.warning("%s", problem)
         self._told = problems
         self.on_pass()
+
+    def _moved(self) -> str | None:
+        """Say that our rules do not stand where RULE_PRIORITY has them; None where they do."""
+        at, meant = self.view.priority, self._settings.rule_priority
+        if at is None or at >= meant:
+            return None
+        return (
+            f"our rules have priority {at} instead of RULE_PRIORITY={meant}: saw another's rule ahead, "
+            "which would take replies before ours"
+        )
 
     async def _passes(self) -> View:
         problem = None

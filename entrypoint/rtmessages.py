@@ -1,6 +1,7 @@
 """Netlink's attributes and our values, into each other. Knows the messages, but neither socket nor kernel."""
 
 import socket
+import struct
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
@@ -19,6 +20,7 @@ from entrypoint.network import (
 )
 
 _RTN_UNICAST = 1
+_RTA_TABLE = 15
 _FR_ACT_TO_TBL = 1
 _RT_SCOPE_LINK = 253
 _RTNH_F_ONLINK = 4
@@ -70,6 +72,20 @@ def address(message: Any) -> Address:
     # On a point-to-point link IFA_ADDRESS is the peer; IFA_LOCAL is missing in IPv6 without one.
     local = message.get("local") or message.get("address")
     return Address(message["index"], ip_interface(f"{local}/{message['prefixlen']}"))
+
+
+def concerns_us(data: bytes, offset: int, tables: range) -> bool:
+    """Tell from the bytes of RTM_NEWROUTE whether a route by a container link may matter.
+
+    A default route names a gateway, a host route may lead to a client's server; what has our tag or stands
+    in one of our `tables` is ours or in our way. Offsets are those of struct nlmsghdr (16 bytes) and struct
+    rtmsg (12) of linux/rtnetlink.h; the kernel's first attribute is the table.
+    """
+    version, bits, protocol = data[offset + 16], data[offset + 17], data[offset + 21]
+    if protocol == PROTOCOL or bits in {0, 128 if version == socket.AF_INET6 else 32}:
+        return True
+    _, attribute, table = struct.unpack_from("HHI", data, offset + 28)
+    return attribute != _RTA_TABLE or table in tables
 
 
 def unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:

@@ -7,7 +7,8 @@ in a request's answer.
 import asyncio
 import errno
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import struct
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -15,11 +16,14 @@ from entrypoint import rtmessages
 from entrypoint.faults import MissingPrivilege
 from entrypoint.lean_pyroute2 import (
     NLM_F_DUMP,
+    NLM_F_MULTI,
     NLM_F_REQUEST,
     RTM_GETROUTE,
+    RTM_NEWROUTE,
     AsyncIPRoute,
     NetlinkDumpInterrupted,
     NetlinkError,
+    NetlinkRequest,
     rtmsg,
 )
 from entrypoint.network import (
@@ -35,6 +39,7 @@ from entrypoint.network import (
     Rule,
     Snapshot,
 )
+from entrypoint.parse import TABLES_HELD
 from entrypoint.policy import Change
 
 log = logging.getLogger(__name__)
@@ -45,8 +50,12 @@ _BAD_GATEWAY = {errno.EINVAL, errno.ENETUNREACH, errno.EHOSTUNREACH}
 _NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
 
 
+# What stands for a route that is not decoded. pyroute2 takes a datagram without any message for the end.
+_PASSED_OVER = {"header": {"type": RTM_NEWROUTE, "flags": NLM_F_MULTI, "error": None}}
+
 T = TypeVar("T")
 
+VERSIONS = (4, IPV6)
 READS_MAX = 20
 """A dump that changes interrupt again and again is read anew so often."""
 READ_AGAIN_SECONDS = 0.02
@@ -55,7 +64,9 @@ READ_AGAIN_SECONDS = 0.02
 class Rtnl:
     """Reads and changes; one request at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_table: int) -> None:
+        """Open the socket; the tables from `first_table` on may be ours."""
+        self._tables = range(first_table, first_table + TABLES_HELD)
         self._netlink = _socket()
         self._lock = asyncio.Lock()
 
@@ -70,6 +81,9 @@ class Rtnl:
     async def snapshot(self) -> Snapshot:
         """Read what concerns us: links, addresses, our kind of rules, routes by container links.
 
+        Of those routes it is the default and host routes, what has our tag, and our tables; of a link without
+        a default route it is all.
+
         Raises OSError where changes interrupt every try.
         """
         return await self._whole(self._read)
@@ -78,7 +92,8 @@ class Rtnl:
         """Read the unicast routes that leave by a link, of all tables; raises OSError as `snapshot`."""
 
         async def read() -> tuple[Route, ...]:
-            return tuple([route async for route in self._routes(link.index, {link.index: link.name})])
+            names = {link.index: link.name}
+            return tuple([r for v in VERSIONS for r in await self._routes(v, link.index, names, some=False)])
 
         return await self._whole(read)
 
@@ -107,11 +122,15 @@ class Rtnl:
         rules = tuple(rule for rule in map(rtmessages.rule, told) if rule)
         places = frozenset(place for place in map(rtmessages.foreign_place, told) if place)
         routes: list[Route] = []
-        for link in links:
-            if not link.loopback and link.up:
+        for index, tunnel in [(ln.index, ln.is_tunnel) for ln in links if ln.up and not ln.loopback]:
+            for version in VERSIONS:
                 # The client's own routes into the tunnel may be thousands, and concern nobody.
-                protocol = PROTOCOL if link.is_tunnel else 0
-                routes += [route async for route in self._routes(link.index, names, protocol)]
+                protocol = PROTOCOL if tunnel else 0
+                found = await self._routes(version, index, names, protocol, some=not tunnel)
+                if not tunnel and not any(route.is_default for route in found):
+                    # Any route may be the one that tells the gateway.
+                    found = await self._routes(version, index, names, some=False)
+                routes += found
         return Snapshot(links, addresses, tuple(routes), rules, places)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
@@ -192,21 +211,41 @@ class Rtnl:
                 arguments = rtmessages.link_arguments(state, await self._index(state.link))
                 await self._netlink.link(change.verb, **arguments)
 
-    async def _routes(self, link: int, names: dict[int, str], protocol: int = 0) -> AsyncIterator[Route]:
-        """Read the routes by a link, of one protocol or (0) of all."""
-        for version in (4, IPV6):
-            message = _route_request(version)
-            message["proto"] = protocol
-            message["attrs"] = [("RTA_OIF", link)]
-            try:
-                request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP)
-                async for answer in request:
-                    for route in rtmessages.unicast_routes(answer, names):
-                        yield route
-            except NetlinkError as error:
-                # A link that has just gone has no routes; its event brings us back.
-                if error.code not in {*_NO_SUCH_FAMILY, errno.ENODEV}:
-                    raise
+    async def _routes(
+        self, version: int, link: int, names: dict[int, str], protocol: int = 0, *, some: bool
+    ) -> list[Route]:
+        """Read the routes by a link, of one protocol or (0) of all; `some` leaves out what is nobody's."""
+        message = _route_request(version)
+        message["proto"] = protocol
+        message["attrs"] = [("RTA_OIF", link)]
+        request = NetlinkRequest(
+            self._netlink,
+            message,
+            msg_type=RTM_GETROUTE,
+            msg_flags=NLM_F_REQUEST | NLM_F_DUMP,
+            parser=self._some if some else None,
+        )
+        try:
+            await request.send()
+            answers = request.response()
+            return [
+                route
+                async for answer in answers
+                if answer is not _PASSED_OVER
+                for route in rtmessages.unicast_routes(answer, names)
+            ]
+        except NetlinkError as error:
+            # A link that has just gone has no routes; its event brings us back.
+            if error.code not in {*_NO_SUCH_FAMILY, errno.ENODEV}:
+                raise
+        return []
+
+    def _some(self, data: bytes, offset: int, length: int) -> Any:
+        """Decode a message, unless it is a route that is nobody's: that takes a hundred times as long."""
+        kind, flags, sequence = struct.unpack_from("HHI", data, offset + 4)
+        if kind == RTM_NEWROUTE and not rtmessages.concerns_us(data, offset, self._tables):
+            return _PASSED_OVER
+        return self._netlink.marshal.parse_one_message(kind, flags, sequence, data, offset, length)
 
     async def _index(self, name: str) -> int:
         found = await self._netlink.link_lookup(ifname=name)

@@ -20,7 +20,7 @@ from entrypoint.kill_switch import KillSwitch
 from entrypoint.network import IPAddress, Link
 from entrypoint.overlap import Overlap, in_use, overlaps
 from entrypoint.probe import Probe
-from entrypoint.reconcile import Reconciler
+from entrypoint.reconcile import Reconciler, see_that_it_is_no_host
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
@@ -55,7 +55,9 @@ async def run(settings: Settings, warnings: list[str]) -> None:
         log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
         stack.enter_context(machine.alone())
-        async with Rtnl() as rtnl:
+        async with Rtnl(settings.route_table) as rtnl:
+            # Before the gate: it would be the host's, and stay closed.
+            await see_that_it_is_no_host(rtnl)
             reconciler, firewall = Reconciler(rtnl, settings), Firewall()
             kill_switch = KillSwitch(settings, reconciler, firewall)
             stack.callback(kill_switch.tell)
@@ -134,7 +136,7 @@ class _Run:
         supervisor.on_up, supervisor.on_down = self._on_up, self._on_down
         supervisor.on_state = self._dns.wake.set
         # Where the last tunnel's resolver was asked, the one from before is needed to find the server.
-        supervisor.before_attempt = self._dns.after_client
+        supervisor.before_attempt = self._before_attempt
         # And whoever reads "ready" may ask the next moment.
         supervisor.before_up = self._dns.before_up
 
@@ -183,6 +185,11 @@ class _Run:
             log.warning("stopped: %s", "; ".join(still))
         else:
             log.info("stopped: no rule, route or process of ours is left")
+
+    async def _before_attempt(self) -> None:
+        await self._dns.after_client()
+        # What the file says by now decides which names the client asks for.
+        await self._kill_switch.follow()
 
     def _stop(self) -> None:
         self._supervisor.stop()

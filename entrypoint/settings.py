@@ -135,7 +135,7 @@ class Settings:
         unit="CIDRs",
     )
     gateways: tuple[tuple[str, IPAddress], ...] | None = _setting(
-        "", parse.gateways, "gateways where none can be detected, like `eth1=172.31.0.1`"
+        "", parse.gateways, "gateways, in place of those that are detected, like `eth1=172.31.0.1`"
     )
     udp_reply_ports: tuple[range, ...] | None = _setting(
         "",

@@ -9,7 +9,7 @@ import errno
 import socket
 from collections.abc import Callable, Sequence
 
-from entrypoint.network import PROTOCOL
+from entrypoint.network import CONFIGURED, PROTOCOL
 from entrypoint.parse import TABLES_HELD
 from healthcheck import bpf
 
@@ -36,7 +36,7 @@ NETLINK_NETFILTER = 12
 NFNLGRP_NFTABLES = 1 << 6
 """Group 7 of linux/netfilter/nfnetlink.h."""
 _Filter = Sequence[bpf.Instruction]
-_RT_TABLE_COMPAT = 252  # what the one-byte field of a route says for a table above 255
+_RTA_TABLE = 15
 
 
 class Watcher:
@@ -76,8 +76,8 @@ def route_events(wake: Callable[[], None], first_table: int) -> Watcher:
     """Watch links, addresses, routes and rules.
 
     A client that sets thousands of routes in the main table wakes nobody: the kernel drops those events
-    before they reach us, all but those of a default route, of routes with our tag, and of tables that may be
-    ours.
+    before they reach us, all but those of a default route, of routes with our tag or of who is in charge of
+    the link, and of tables that may be ours.
     """
     return Watcher(wake, socket.NETLINK_ROUTE, _EVENTS, _route_filter(first_table))
 
@@ -90,25 +90,32 @@ def firewall_events(wake: Callable[[], None]) -> Watcher:
 def _route_filter(first_table: int) -> _Filter:
     """Write the socket filter.
 
-    Offsets are those of struct nlmsghdr (16 bytes, type at 4) and struct rtmsg after it (prefix length of
-    the destination at 1, table at 4, protocol at 5) in linux/netlink.h and linux/rtnetlink.h. BPF loads in
+    Offsets are those of struct nlmsghdr (16 bytes, type at 4) and struct rtmsg after it (12 bytes, prefix
+    length of the destination at 1, protocol at 5) in linux/netlink.h and linux/rtnetlink.h. BPF loads in
     network order, netlink writes in the machine's.
     """
-    # All tables above 255 look alike here; of those below, ours end before the kernel's own begin.
-    ours = range(first_table, first_table + TABLES_HELD)
-    if first_table > _RT_TABLE_COMPAT:
-        ours = range(_RT_TABLE_COMPAT, _RT_TABLE_COMPAT + 1)
+    whose = sorted({PROTOCOL, *CONFIGURED})
+    # The byte that rtmsg has for a table holds no number above 255.
+    tables = range(first_table, first_table + TABLES_HELD)
+    keep = 6 + len(whose) + 5 + len(tables) + 1
+    """The place of the last instruction; a jump counts from the one behind it."""
     return [
         (bpf.LOAD_HALF, 0, 0, 4),
         (bpf.EQUAL, 1, 0, socket.htons(_RTM_NEWROUTE)),
-        (bpf.EQUAL, 0, 7, socket.htons(_RTM_DELROUTE)),
+        (bpf.EQUAL, 0, keep - 3, socket.htons(_RTM_DELROUTE)),
         (bpf.LOAD_BYTE, 0, 0, 16 + 1),
-        (bpf.EQUAL, 5, 0, 0),
+        (bpf.EQUAL, keep - 5, 0, 0),
         (bpf.LOAD_BYTE, 0, 0, 16 + 5),
-        (bpf.EQUAL, 3, 0, PROTOCOL),
-        (bpf.LOAD_BYTE, 0, 0, 16 + 4),
-        (bpf.AT_LEAST, 0, 2, ours.start),
-        (bpf.AT_LEAST, 1, 0, ours.stop),
-        (bpf.ANSWER, 0, 0, bpf.KEEP),
+        *((bpf.EQUAL, keep - 1 - place, 0, protocol) for place, protocol in enumerate(whose, 6)),
+        (bpf.LOAD_CONSTANT, 0, 0, 16 + 12),
+        (bpf.X_CONSTANT, 0, 0, _RTA_TABLE),
+        (bpf.LOAD_WORD, 0, 0, bpf.FIND_ATTRIBUTE),
+        (bpf.X_FROM_A, 0, 0, 0),
+        (bpf.LOAD_WORD_BEHIND_X, 0, 0, 4),
+        *(
+            (bpf.EQUAL, keep - 1 - place, 0, socket.htonl(table))
+            for place, table in enumerate(tables, 6 + len(whose) + 5)
+        ),
         (bpf.ANSWER, 0, 0, bpf.DROP),
+        (bpf.ANSWER, 0, 0, bpf.KEEP),
     ]

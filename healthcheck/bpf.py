@@ -5,7 +5,8 @@ import socket
 import struct
 from collections.abc import Collection, Sequence
 
-LOAD_WORD, LOAD_HALF, LOAD_BYTE, EQUAL, AT_LEAST, ANSWER = 0x20, 0x28, 0x30, 0x15, 0x35, 0x06
+LOAD_WORD, LOAD_HALF, LOAD_BYTE, EQUAL, ANSWER = 0x20, 0x28, 0x30, 0x15, 0x06
+LOAD_WORD_BEHIND_X, LOAD_CONSTANT, X_CONSTANT, X_FROM_A = 0x40, 0x00, 0x01, 0x07
 """Codes of linux/bpf_common.h: what is loaded from where, how it is compared with a constant, the end."""
 KEEP, DROP = 0xFFFFFFFF, 0
 
@@ -16,6 +17,8 @@ _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 # linux/filter.h: loads from here on are no bytes of the packet, but what the kernel knows of it.
 _ANCILLARY = 0xFFFFF000
 _IN_INDEX, _IN_TYPE = _ANCILLARY + 8, _ANCILLARY + 28
+FIND_ATTRIBUTE = _ANCILLARY + 12
+"""Where a netlink message has the attribute of type X, looked for from place A on; 0 for nowhere."""
 _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
 
 

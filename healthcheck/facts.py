@@ -13,7 +13,7 @@ class ClientFacts:
     connected: bool = False
     """The client itself says that it holds its session, or nothing more can be known of it."""
     stands: str = "holds its session"
-    """What `connected` means, in words that follow the client's name."""
+    """What `connected` means, in words that follow the client's name; empty while it is not."""
     detail: str = ""
     """Where the client stands, in its own words."""
     failure: str | None = None

@@ -157,10 +157,10 @@ def _probe(facts: Facts, _: float) -> tuple[bool, str]:
     if probe is None or (not probe.alive and not probe.problem):
         return False, "the target has not been asked yet"
     if not probe.alive:
-        return False, (
-            f"{probe.target} does not answer through the tunnel ({probe.failures} in a row): {probe.problem};"
-            " if the target itself is gone, set HEALTH_TARGET to another"
-        )
+        never = probe.round_trip_seconds is None
+        fix = "it never did: check HEALTH_TARGET" if never else "if it is gone itself, set HEALTH_TARGET anew"
+        told = f"{probe.target} does not answer through the tunnel ({probe.failures} in a row)"
+        return False, f"{told}: {probe.problem}; {fix}"
     if probe.problem:
         return True, f"{probe.target} did not answer {probe.failures} in a row: {probe.problem}; asking again"
     took = 1000 * (probe.round_trip_seconds or 0)

@@ -26,6 +26,8 @@ class Launch:
     may_daemonise: bool = False
     """The program may end with 0 and leave its tunnel: the client lives as long as any process that it left,
     or, where it left none, as its tunnel."""
+    unprivileged: bool = False
+    """The program needs no capability, and gets none."""
     stop: tuple[str, ...] = ()
     """Program and arguments that ask a living client to end, before it is ended."""
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -105,6 +105,11 @@ class Stage:
         """Run iproute2 commands, of which any may fail: another blow may have been there before."""
         for line in lines:
             self.host.run("ip", *line.split(), check=False)
+
+    def try_batch(self, lines: Iterable[str]) -> None:
+        """Run very many of them in one process."""
+        text = "".join(f"{line}\n" for line in lines)
+        self.host.run("ip", "-force", "-batch", "-", stdin=text, check=False, timeout=60)
 
     def start(self) -> None:
         """Start the entrypoint and wait until it is ready."""

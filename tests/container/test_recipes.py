@@ -17,6 +17,7 @@ from tests.lab.ocserv_server import PASSWORD, OcservServer
 from tests.lab.openvpn_login import TOTP_SEED
 from tests.lab.openvpn_server import OpenVPNServer, with_locked_key
 from tests.lab.others import GLUETUN, TAILSCALE, Lines, gluetun, tailscale
+from tests.lab.waiting import until
 from tests.lab.wireguard_server import WireGuardServer
 
 
@@ -36,13 +37,20 @@ def answers_both_ways(lab: DockerLab, stack: Stack, tunnel: str = TUNNEL) -> boo
 
 
 def test_openvpn(lab: DockerLab, stack: Stack, make_server: Callable[..., OpenVPNServer]) -> None:
-    """A provider's file, and the user name and password that its server asks for."""
+    """A provider's file, user name and password as its server asks for them, and a hook."""
     server = make_server(login=("alice", "correct horse 7f3a"))
     stack.add("compose.override.yml", recipe("OpenVPN"))
+    stack.add("hook.yml", recipe("A hook in compose"))
     server.write_client_config(stack.directory / "vpn/provider.ovpn")
     (stack.directory / "vpn_password.txt").write_text("correct horse 7f3a\n")
     stack.up()
     assert answers_both_ways(lab, stack)
+    vpn = stack.container("vpn")
+    until(
+        lambda: vpn.tunnel_address() in vpn.execute("sh", "-c", "cat /tmp/vpn", check=False).stdout,
+        5,
+        "the hook",
+    )
 
 
 def test_openvpn_with_codes(lab: DockerLab, stack: Stack, make_server: Callable[..., OpenVPNServer]) -> None:

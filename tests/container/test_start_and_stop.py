@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.container.conftest import wait_until_ready
+from tests.lab.addresses import V4
 from tests.lab.docker import NETWORK, Container, DockerLab
 from tests.lab.docker_image import IMAGE
 from tests.lab.openvpn_server import OpenVPNServer
@@ -80,3 +81,18 @@ def test_what_is_missing_is_named(
     assert done.returncode == code, said
     assert [word for word in words if word not in said] == [], said
     assert "Traceback" not in said
+
+
+def test_the_hosts_own_network_is_refused(lab: DockerLab, server: OpenVPNServer, vpn_directory: Path) -> None:
+    """`network_mode: host`: nothing of the host is changed, least of all is its gate closed."""
+    server.write_client_config(vpn_directory / "office.ovpn")
+    before = [lab.server_a.run(*told).stdout for told in (("ip", "rule"), ("nft", "list", "tables"))]
+    done = lab.run(
+        *("--network", "host", "--volume", f"{vpn_directory}:/vpn:ro", "--env", f"GATEWAYS=lan={V4.laptop}"),
+        *("--env", "KILL_SWITCH=on", NET_ADMIN, TUN, IMAGE),
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 78, said
+    assert "leave `network_mode: host` out" in said
+    after = [lab.server_a.run(*told).stdout for told in (("ip", "rule"), ("nft", "list", "tables"))]
+    assert after == before

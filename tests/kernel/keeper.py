@@ -28,7 +28,7 @@ async def keep(settings: Settings, servers: Collection[IPAddress], run_dir: Path
     """Make the first pass, put back what a dead client took, and reconcile until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with Rtnl() as rtnl:
+    async with Rtnl(settings.route_table) as rtnl:
         reconciler = Reconciler(rtnl, settings)
         reconciler.on_pass = lambda: tell(reconciler)
         left = leftovers.find(run_dir) if run_dir else leftovers.Leftovers()

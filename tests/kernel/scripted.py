@@ -63,7 +63,7 @@ async def supervised(
 @contextlib.asynccontextmanager
 async def supervising(settings: Settings, client: Client, run_dir: Path) -> AsyncIterator[Supervisor]:
     """Run a supervisor over a client in this namespace, as `run` wires it."""
-    async with Rtnl() as rtnl:
+    async with Rtnl(settings.route_table) as rtnl:
         reconciler = Reconciler(rtnl, settings)
         supervisor = Supervisor(client, reconciler, settings, run_dir)
         reconciler.on_pass = supervisor.kernel_changed

@@ -128,3 +128,15 @@ def test_the_hosts_own_network(bare: Container) -> None:
         "link add docker0 type bridge", "address add 172.17.0.1/16 dev docker0", "link set docker0 up"
     )
     assert "saw the bridge docker0 (172.17.0.1/16)" in refused(bare, "GATEWAYS=eth0=172.30.0.1")
+
+
+def test_a_gateway_for_a_link_that_is_not_there_is_told_once(container: Container) -> None:
+    """It may come later, and may as well be a slip; so may a gateway out of reach."""
+    keeper = container.keep({"GATEWAYS": "eth7=172.37.0.1,eth0=10.20.0.1", "RULE_PRIORITY": "95"}).watching()
+    container.host.ip("rule add from 172.30.0.0/16 lookup main priority 94")
+    keeper.process.wait_for_line(
+        "our rules have priority 9[23] instead of RULE_PRIORITY=95: saw another's rule"
+    )
+    container.host.ip("rule del priority 94")
+    for told in ("there is no eth7 yet", "lies in no network of eth0"):
+        assert len([line for line in keeper.process.lines if told in line]) == 1

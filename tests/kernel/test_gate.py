@@ -12,7 +12,7 @@ from tests.kernel.conftest import LIMIT_SECONDS, Container
 from tests.kernel.test_settings_work import started
 from tests.lab.addresses import V4, V6
 from tests.lab.leak_probe import PORT
-from tests.lab.leaks import LeakProbe, outward
+from tests.lab.leaks import LeakProbe, outward, track_connections
 from tests.lab.namespaces import Namespace, Namespaces, join
 from tests.lab.sidecar import Sidecar
 from tests.lab.traffic import Capture, connects, reaches, serve
@@ -68,9 +68,7 @@ def test_what_was_open_before_is_closed_as_well(routed: Container, tmp_path: Pat
     Docker's rules for names have connections tracked from the start; elsewhere nobody has before us.
     """
     if tracked:
-        chain = "chain ip docker out { type nat hook output priority -100; }"
-        rule = "rule ip docker out ip daddr 127.0.0.11 dnat to 127.0.0.1"
-        routed.host.run("nft", f"add table ip docker; add {chain}; add {rule}")
+        track_connections(routed.host)
     listener = routed.router.call(lambda: socket.create_server((OUTSIDE, PORT)))
     inside = [routed.host.call(lambda: socket.create_connection((OUTSIDE, PORT))) for _ in range(2)]
     outside = [listener.accept()[0] for _ in range(2)]

@@ -25,11 +25,11 @@ def test_a_stop_without_a_free_descriptor_is_no_fault_of_ours(
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     async def work() -> None:
-        async with Rtnl() as rtnl:
+        async with Rtnl(7100) as rtnl:
             reconciler = Reconciler(rtnl, settings)
             await reconciler.begin()
             # As after a dump that was interrupted: the new socket is opened with its first request.
-            async with Rtnl() as fresh:
+            async with Rtnl(7100) as fresh:
                 reconciler = Reconciler(fresh, settings)
                 resource.setrlimit(resource.RLIMIT_NOFILE, (FEW, limits[1]))
                 if back:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from entrypoint.clients.base import Report
 from entrypoint.lifecycle import State
 from entrypoint.settings import load
 from tests.kernel.conftest import Container
@@ -54,6 +55,41 @@ def test_the_one_that_is_named_is_taken(
 
     inside(container, work)
     assert not [line for line in caplog.messages if "several" in line]
+
+
+def test_a_link_that_is_no_tunnel_cannot_be_named(container: Container) -> None:
+    """VPN_INTERFACE=eth0 would have the client fail at each attempt."""
+    (fault,) = container.keep({"VPN_INTERFACE": "eth0"}).fault()
+    assert fault.startswith("cannot use VPN_INTERFACE=eth0: saw a link of that name that is no tunnel; ")
+
+
+def test_what_is_no_reason_is_not_told_as_one(
+    container: Container, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that still says "connected" has not said why its tunnel is gone."""
+    make(container, "tun1")
+    report = Report(connected=True, detail="connected")
+
+    async def work() -> None:
+        async with supervised(load({})[0], "", tmp_path, report, makes_tunnel=False) as supervisor:
+            await comes(lambda: supervisor.state is State.UP)
+            await run("ip", "link", "delete", "tun1")
+            await comes(lambda: supervisor.state is State.RECONNECTING)
+
+    inside(container, work)
+    (told,) = [line for line in caplog.messages if "the tunnel is gone" in line]
+    assert told == "the tunnel is gone; replies to the LAN are kept"
+
+
+def test_no_log_lines_are_pointed_at_where_there_is_no_process(container: Container, tmp_path: Path) -> None:
+    """The kernel's WireGuard says nothing in the log."""
+
+    async def work() -> None:
+        async with supervised(load({"VPN_UP_TIMEOUT": "100ms"})[0], "", tmp_path) as supervisor:
+            await comes(lambda: supervisor.failure)
+            assert supervisor.failure == "brought up no tunnel within 0.1 s"
+
+    inside(container, work)
 
 
 def test_a_link_that_waits_without_an_address_is_the_clients(container: Container, tmp_path: Path) -> None:

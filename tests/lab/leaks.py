@@ -52,3 +52,11 @@ def outward(router: Namespace, link: str, host: Namespace, allowed: str) -> Capt
         f"ether src {eth0['address']} and not arp and not src port {SERVICE_PORT} "
         f"and not ({_NEIGHBOURS}) and not ({allowed})",
     )
+
+
+def track_connections(host: Namespace) -> None:
+    """Have connections tracked from the start on, as Docker's rules for its resolver do in each container."""
+    for family, address in (("ip", "127.0.0.11"), ("ip6", "::1")):
+        chain = f"chain {family} docker out {{ type nat hook output priority -100; }}"
+        rule = f"rule {family} docker out {family} daddr {address} udp dport 53 redirect to :5353"
+        host.run("nft", f"add table {family} docker; add {chain}; add {rule}")

@@ -71,6 +71,8 @@ class WireGuardServer(ServerProcess):
         """Start it; it accepts clients when this returns."""
         run = self.directory / "run"
         run.mkdir(parents=True, exist_ok=True)
+        socket = run / "wireguard" / f"{LINK}.sock"
+        socket.unlink(missing_ok=True)  # of one that was killed
         # `wg` looks for its socket at one place of the file system, which namespaces share.
         self._process = self.host.spawn(
             *("unshare", "--mount", "--propagation", "private", "--"),
@@ -78,7 +80,7 @@ class WireGuardServer(ServerProcess):
             environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "WG_PROCESS_FOREGROUND": "1"},
             name=self.title,
         )
-        until((run / "wireguard" / f"{LINK}.sock").exists, 5, "wireguard-go")
+        until(socket.exists, 5, "wireguard-go")
         self.wg("setconf", LINK, "/dev/stdin", stdin=self._config())
         self.host.ip(f"link set {LINK} up")
         for family in (V4, V6):

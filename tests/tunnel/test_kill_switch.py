@@ -1,7 +1,7 @@
 """KILL_SWITCH=on beside real servers: what is opened from inside never leaves past the tunnel."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,9 +9,9 @@ import pytest
 from tests.lab.addresses import SERVICE_PORT, V4, V6
 from tests.lab.dns_server import DnsServer
 from tests.lab.leak_probe import NAME, PORT
-from tests.lab.leaks import LeakProbe, outward
+from tests.lab.leaks import LeakProbe, outward, track_connections
 from tests.lab.topology import Lab
-from tests.lab.traffic import Capture, connects, reaches
+from tests.lab.traffic import Capture, connects, reaches, serve
 from tests.lab.waiting import until
 from tests.tunnel.product import AnyProduct, Product, echoes, kill
 from tests.tunnel.test_every_client import VPNS
@@ -60,9 +60,11 @@ def test_nothing_leaks_whatever_happens(lab: Lab, tmp_path: Path, kind: str) -> 
     product = AnyProduct(lab, tmp_path, VPNS[kind](lab, tmp_path))
     environment = {**ON, "VPN_SERVER": V4.vpn_endpoint} if kind == "command" else ON
     outside = OUTSIDE if kind in {"openvpn", "wireguard"} else OUTSIDE[1:]
-    sidecar = product.sidecar(environment).start()
-    sidecar.wait_for_line("nft 'add rule inet sidegate output")
-    with echoes(lab), guarded(lab, f"({SESSIONS[kind]}) or dst {V4.neighbour}", outside=outside):
+    track_connections(lab.sidecar)
+    with echoes(lab), ExitStack() as stack:
+        sidecar = product.sidecar(environment).start()
+        sidecar.wait_for_line("nft 'add rule inet sidegate output")
+        stack.enter_context(guarded(lab, f"({SESSIONS[kind]}) or dst {V4.neighbour}", outside=outside))
         sidecar.wait_until_ready()
         assert product.unreached(V4) == product.unreached(V6) == {}
         assert reaches(lab.sidecar, V4.neighbour, SERVICE_PORT) == "Connection refused"
@@ -117,6 +119,26 @@ def test_control_another_name_is_asked_without_it(lab: Lab) -> None:
     resolver = DnsServer(lab.server_a, V4.internet_a, {}).start()
     with LeakProbe(lab.sidecar, [V4.internet_a]):
         until(lambda: NAME in resolver.asked, 10, "the question")
+
+
+def test_a_full_tunnel_takes_all_and_nothing_beside_it_while_its_server_is_away(
+    lab: Lab, make_product: Callable[..., Product]
+) -> None:
+    """What is opened from inside reaches the world by the tunnel, and nobody while that is gone."""
+    product = make_product(push=("redirect-gateway def1 ipv6",))
+    track_connections(lab.sidecar)
+    serve(lab.server_b, PORT)
+    with echoes(lab):
+        sidecar = product.start(**ON)
+        with guarded(lab, f"({SESSIONS['openvpn']})"):
+            assert connects(lab.sidecar, V4.server_b, PORT)
+            assert connects(lab.sidecar, V6.server_b, PORT)
+            product.vpn.stop()
+            sidecar.wait_until_unready(30)
+            assert not connects(lab.sidecar, V4.server_b, PORT, 0.3)
+            product.vpn.start()
+            sidecar.wait_until_ready(30)
+            assert connects(lab.sidecar, V4.server_b, PORT)
 
 
 def _call_by_name(settings: dict[str, str]) -> None:

@@ -46,6 +46,12 @@ def test_the_route_of_the_picture_is_told_once_for_each_tunnel(v4: Product) -> N
     assert len(overlap_lines(sidecar)) == 2
     (overlap,) = sidecar.status()["overlaps"]
     assert overlap["route"] == V4.vpn_network
+    v4.server.stop()
+    kill(sidecar.status()["client"]["pid"])
+    until(lambda: sidecar.status()["tunnel"] is None, 10, "the tunnel to go")
+    # What no tunnel covers is told no more, nor what no session means.
+    told = sidecar.status()
+    assert (told["overlaps"], told["client"]["stands"]) == ([], "")
 
 
 def test_the_routes_of_both_families_are_told(product: Product) -> None:

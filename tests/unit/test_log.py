@@ -202,3 +202,32 @@ sys.exit(program.main())
     assert done.returncode == code
     assert f"cannot go on with {log.REDACTED}" in done.stderr
     assert PASSWORD not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environ", "as_json"),
+    [
+        ({"LOG_FORMAT": "json", "VPN_CLIENT": "x"}, True),
+        ({"VPN_CLIENT": "x"}, False),
+        ({"LOG_FORMAT": "jsn"}, False),
+    ],
+)
+def test_why_the_program_ends_is_told_in_the_logs_format(environ: dict[str, str], *, as_json: bool) -> None:
+    """Whoever reads JSON reads the last line, too, be it that the settings could not be read."""
+    done = subprocess.run(
+        [sys.executable, "-m", "entrypoint"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 78
+    told = done.stderr.splitlines()
+    assert told
+    if as_json:
+        entries = [json.loads(line) for line in told]
+        assert {entry["level"] for entry in entries} == {"error"}
+        assert entries[0]["message"].startswith("VPN_CLIENT='x' is not known")
+    else:
+        assert all(line.startswith("sidegate: ") for line in told)

@@ -9,6 +9,7 @@ from healthcheck.facts import (
     Facts,
     GateFacts,
     NetworkFacts,
+    ProbeFacts,
     ReplyFacts,
     TunnelFacts,
     WarningFacts,
@@ -126,6 +127,25 @@ def test_a_healthy_sidecar_is_ready_and_says_what_holds() -> None:
         (
             facts(tunnel=None),
             "tunnel: saw no tunnel link with an address; the client's lines in the log say what it does",
+        ),
+        (
+            # A client without a process, such as the kernel's WireGuard, has no lines in the log.
+            facts(client=client(name="wireguard", pid=None), tunnel=None),
+            "tunnel: saw no tunnel link with an address; it is being made",
+        ),
+        (
+            facts(probe=ProbeFacts(target="10.5.0.1", failures=3, problem="no route leads there")),
+            (
+                "probe: 10.5.0.1 does not answer through the tunnel (3 in a row): no route leads there;"
+                " it never did: check HEALTH_TARGET"
+            ),
+        ),
+        (
+            facts(probe=ProbeFacts(target="t", failures=3, problem="no answer", round_trip_seconds=0.1)),
+            (
+                "probe: t does not answer through the tunnel (3 in a row): no answer;"
+                " if it is gone itself, set HEALTH_TARGET anew"
+            ),
         ),
         (
             facts(client=client(name="none"), tunnel=None),

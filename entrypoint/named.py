@@ -1,0 +1,39 @@
+"""What the settings name of the network, held against what is there. No IO here."""
+
+from collections.abc import Iterator
+
+from entrypoint.detect import Gateways
+from entrypoint.network import IPAddress, Link, Snapshot
+
+
+def why_no_tunnel(snapshot: Snapshot, name: str | None) -> str | None:
+    """Say why the link that VPN_INTERFACE names can never be the tunnel; None if it can, or may come yet."""
+    if any(link.name == name and not link.is_tunnel for link in snapshot.links):
+        return (
+            f"cannot use VPN_INTERFACE={name}: saw a link of that name that is no tunnel; take a name that "
+            "is free, or leave it out"
+        )
+    return None
+
+
+def remarks(snapshot: Snapshot, gateways: Gateways) -> Iterator[str]:
+    """Say of each gateway in GATEWAYS what is strange about it: most likely it was meant otherwise."""
+    links = {link.name: link for link in snapshot.links}
+    for (name, _), gateway in gateways.items():
+        link = links.get(name)
+        if link is None:
+            yield f"GATEWAYS={name}={gateway}: there is no {name} yet; it is used once that is there"
+        elif link.is_tunnel:
+            yield f"GATEWAYS={name}={gateway} is not used: {name} is a tunnel; name a container's network"
+        elif _is_far(snapshot, link, gateway):
+            yield (
+                f"GATEWAYS={name}={gateway} lies in no network of {name}, so hardly anybody answers there; "
+                "name the router's address"
+            )
+
+
+def _is_far(snapshot: Snapshot, link: Link, gateway: IPAddress) -> bool:
+    networks = [a.network for a in snapshot.addresses_of(link) if a.version == gateway.version]
+    # The gateway of an address without neighbours, as pods have it, lies outside by design.
+    near = gateway.is_link_local or any(network.num_addresses == 1 for network in networks)
+    return bool(networks) and not near and not any(gateway in network for network in networks)
