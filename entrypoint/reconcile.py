@@ -97,7 +97,10 @@ class Reconciler:
 
     async def plan(self) -> tuple[list[Change], View]:
         """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
-        snapshot = await self._rtnl.snapshot()
+        # What stood before the client has to be known whole, and watched where our tables have a copy.
+        copied = any(route.gateway and not route.is_default for route in self.before.routes)
+        whole = copied or not self._knows_before
+        snapshot = await self._rtnl.snapshot(whole=whole)
         search = self._search
         networks = container_networks(snapshot, self._named, search.known, search.silent)
         held, first = self.view.tables, self._settings.route_table
@@ -195,7 +198,7 @@ class Reconciler:
         """Put the main table back as it was before the client, which has ended."""
         async with self._pass:
             try:
-                problem = await self._restore(traces, await self._rtnl.snapshot())
+                problem = await self._restore(traces, await self._rtnl.snapshot(whole=True))
             except OSError as error:
                 problem = str(error.strerror)
         if problem:

@@ -31,6 +31,7 @@ from entrypoint.network import (
     MAIN_TABLE,
     PROTOCOL,
     IPAddress,
+    LastResort,
     Link,
     LinkAddress,
     LinkState,
@@ -78,15 +79,15 @@ class Rtnl:
     ) -> None:
         self._netlink.close()
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, *, whole: bool = False) -> Snapshot:
         """Read what concerns us: links, addresses, our kind of rules, routes by container links.
 
         Of those routes it is the default and host routes, what has our tag, and our tables; of a link without
-        a default route it is all.
+        a default route, and for a `whole` one, it is all.
 
         Raises OSError where changes interrupt every try.
         """
-        return await self._whole(self._read)
+        return await self._whole(lambda: self._read(whole=whole))
 
     async def routes_by(self, link: Link) -> tuple[Route, ...]:
         """Read the unicast routes that leave by a link, of all tables; raises OSError as `snapshot`."""
@@ -113,7 +114,7 @@ class Rtnl:
                     await asyncio.sleep(READ_AGAIN_SECONDS)
         raise OSError(errno.EINTR, f"cannot read the kernel's routes and rules: {cause}")
 
-    async def _read(self) -> Snapshot:
+    async def _read(self, *, whole: bool) -> Snapshot:
         seen = [rtmessages.link(message) async for message in await self._netlink.get_links()]
         links = tuple(link for link in seen if link)
         names = {link.index: link.name for link in links}
@@ -126,12 +127,13 @@ class Rtnl:
             for version in VERSIONS:
                 # The client's own routes into the tunnel may be thousands, and concern nobody.
                 protocol = PROTOCOL if tunnel else 0
-                found = await self._routes(version, index, names, protocol, some=not tunnel)
-                if not tunnel and not any(route.is_default for route in found):
+                found = await self._routes(version, index, names, protocol, some=not (tunnel or whole))
+                if not (tunnel or whole or any(route.is_default for route in found)):
                     # Any route may be the one that tells the gateway.
                     found = await self._routes(version, index, names, some=False)
                 routes += found
-        return Snapshot(links, addresses, tuple(routes), rules, places)
+        ends = [end for version in VERSIONS for end in await self._last_resorts(version)]
+        return Snapshot(links, addresses, tuple(routes), tuple(ends), rules, places)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""
@@ -188,6 +190,8 @@ class Rtnl:
                     ) from None
                 if change.verb == "del" and error.code in _GONE:
                     return
+                if error.code == errno.ENODEV and await self._is_gone(change):
+                    return  # a killed client's link, whose event brings us back
                 if isinstance(change.item, LinkAddress) and error.code == errno.EEXIST:
                     return
                 if error.code == errno.EEXIST and change.sets_default and _is_in_main(change):
@@ -204,6 +208,8 @@ class Rtnl:
             case Route() as route:
                 arguments = rtmessages.route_arguments(route, await self._index(route.link))
                 await self._netlink.route(change.verb, **arguments)
+            case LastResort() as end:
+                await self._netlink.route(change.verb, **rtmessages.last_resort_arguments(end))
             case LinkAddress() as address:
                 arguments = rtmessages.address_arguments(address.interface, await self._index(address.link))
                 await self._netlink.addr(change.verb, **arguments)
@@ -215,25 +221,37 @@ class Rtnl:
         self, version: int, link: int, names: dict[int, str], protocol: int = 0, *, some: bool
     ) -> list[Route]:
         """Read the routes by a link, of one protocol or (0) of all; `some` leaves out what is nobody's."""
+        wish = [("RTA_OIF", link)]
+        answers = await self._dump(version, {"proto": protocol}, wish, self._some if some else None)
+        return [route for answer in answers for route in rtmessages.unicast_routes(answer, names)]
+
+    async def _last_resorts(self, version: int) -> list[LastResort]:
+        wish = {"proto": PROTOCOL, "type": rtmessages.RTN_UNREACHABLE}
+        found = [rtmessages.last_resort(answer) for answer in await self._dump(version, wish)]
+        return [end for end in found if end]
+
+    async def _dump(
+        self,
+        version: int,
+        fields: dict[str, int],
+        attributes: Iterable[Any] = (),
+        parser: Callable[[bytes, int, int], Any] | None = None,
+    ) -> list[Any]:
+        """Return the routes of a family that the kernel finds by these fields and attributes."""
         message = _route_request(version)
-        message["proto"] = protocol
-        message["attrs"] = [("RTA_OIF", link)]
+        for name, value in fields.items():
+            message[name] = value
+        message["attrs"] = list(attributes)
         request = NetlinkRequest(
             self._netlink,
             message,
             msg_type=RTM_GETROUTE,
             msg_flags=NLM_F_REQUEST | NLM_F_DUMP,
-            parser=self._some if some else None,
+            parser=parser,
         )
         try:
             await request.send()
-            answers = request.response()
-            return [
-                route
-                async for answer in answers
-                if answer is not _PASSED_OVER
-                for route in rtmessages.unicast_routes(answer, names)
-            ]
+            return [answer async for answer in request.response() if answer is not _PASSED_OVER]
         except NetlinkError as error:
             # A link that has just gone has no routes; its event brings us back.
             if error.code not in {*_NO_SUCH_FAMILY, errno.ENODEV}:
@@ -246,6 +264,11 @@ class Rtnl:
         if kind == RTM_NEWROUTE and not rtmessages.concerns_us(data, offset, self._tables):
             return _PASSED_OVER
         return self._netlink.marshal.parse_one_message(kind, flags, sequence, data, offset, length)
+
+    async def _is_gone(self, change: Change) -> bool:
+        """Tell whether the link of a change is there no more."""
+        link = None if isinstance(change.item, Rule | LastResort) else change.item.link
+        return link is not None and not await self._netlink.link_lookup(ifname=link)
 
     async def _index(self, name: str) -> int:
         found = await self._netlink.link_lookup(ifname=name)
