@@ -244,9 +244,10 @@ def test_a_secrets_file_is_read_once_for_a_thousand_lines(
     reads: list[object] = []
     opened = os.open
 
-    def noted(file: str, flags: int) -> int:
-        reads.append(file)
-        return opened(file, flags)
+    def noted(file: str | Path, *given: int) -> int:
+        if file == held:
+            reads.append(file)
+        return opened(file, *given)
 
     monkeypatch.setattr(os, "open", noted)
     for _ in range(1000):
