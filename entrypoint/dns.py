@@ -96,6 +96,8 @@ class Dns:
         self._silence = Silence()
         self._before: str | None = None
         """What resolv.conf said before us and before the client; None until `begin`."""
+        self._begun = False
+        """Whether `begin` has read what a killed run noted."""
         self._noted = run_dir / "resolv.conf"
         self._written: str | None = None
         """What we wrote last."""
@@ -114,9 +116,10 @@ class Dns:
         """Mend what a killed run left, and have our resolver asked; raises BadSettings where it cannot."""
         try:
             present = _read()
-        except FileNotFoundError:
+        except OSError:
             return  # where VPN_DNS is not keep, `check` has found it
         self._before = before = self._as_it_was(present)
+        self._begun = True
         if self._mends:
             with contextlib.suppress(OSError):
                 self._noted.write_bytes(_encoded(before))
@@ -163,7 +166,8 @@ class Dns:
         self._silence.end()
         self._put_back()
         await self._dnsmasq.stop()
-        self._noted.unlink(missing_ok=True)
+        if self._begun:
+            self._noted.unlink(missing_ok=True)
 
     async def _follow(self) -> None:
         watch = None
@@ -204,7 +208,7 @@ class Dns:
                         "%s was written by somebody else; VPN_DNS undoes that, `keep` would not", FILE
                     )
             if present != wanted:
-                _write(wanted)
+                write(wanted)
             self._written = wanted
             self._unwritable = None
             if changed:
@@ -230,7 +234,7 @@ class Dns:
         try:
             if self._before is None or _read() == self._before:
                 return False
-            _write(self._before)
+            write(self._before)
         except OSError as error:
             log.warning("cannot put %s back: %s", FILE, error.strerror)
             return False
@@ -249,16 +253,22 @@ def _read() -> str:
     return _decoded(FILE.read_bytes())
 
 
-def _write(text: str) -> None:
+def write(text: str) -> None:
     """Write it in place: the file is a mount, and who shares it would keep the old one. Raises OSError.
 
     One call, longer or as long as what it covers: whoever reads it or kills us meanwhile finds one of the
     two whole, at worst with empty lines behind it.
     """
     content = _encoded(text)
-    descriptor = os.open(FILE, os.O_WRONLY)
+    descriptor = os.open(FILE, os.O_RDWR)
     try:
-        os.pwrite(descriptor, content.ljust(os.fstat(descriptor).st_size, b"\n"), 0)
+        old = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        wanted = content.ljust(len(old), b"\n")
+        if os.pwrite(descriptor, wanted, 0) < len(wanted):
+            # A disk that is full in the middle of it.
+            os.pwrite(descriptor, old, 0)
+            os.ftruncate(descriptor, len(old))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(FILE))
         os.ftruncate(descriptor, len(content))
     finally:
         os.close(descriptor)

@@ -1,5 +1,6 @@
 """VPN_DNS: who is asked for which name while the tunnel stands, comes and goes."""
 
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -390,3 +391,17 @@ def test_what_a_killed_client_made_of_the_file_is_undone(lab: Lab, tmp_path: Pat
     again.wait_until_ready()
     assert again.terminate() == 0
     assert made.file.read_text() == made.original
+
+
+def test_with_keep_the_file_need_not_be_readable(lab: Lab, tmp_path: Path) -> None:
+    """Somebody else's and private: it is left alone, and so is what a killed run noted of it."""
+    made = names(lab, tmp_path)
+    sidecar = made.sidecar("keep", VPN_ARGS="--script-security 2")
+    os.chown(made.file, 65534, 65534)
+    made.file.chmod(0o600)
+    sidecar.capabilities = ("net_admin",)
+    sidecar.start().wait_until_ready()
+    (folder,) = (made.file.parent / "run/sidegate").iterdir()
+    (folder / "resolv.conf").write_text(made.original)
+    assert sidecar.terminate() == 0
+    assert (folder / "resolv.conf").read_text() == made.original
