@@ -1,6 +1,6 @@
 """Chains of nftables in our one table, as frozen values: wanted, seen, and what leads there. No kernel."""
 
-import hashlib
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,7 +59,7 @@ Known = Mapping[str, str]
 
 def comment(rule: str) -> str:
     """Return the comment that marks a rule as ours and says which one it is."""
-    return f"sidegate {hashlib.sha256(rule.encode()).hexdigest()[:8]}"
+    return f"sidegate {zlib.crc32(rule.encode()):08x}"
 
 
 def changes(want: Sequence[Chain], seen: Seen | None, known: Known) -> list[str]:

@@ -4,7 +4,7 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from entrypoint import machine, policy
@@ -78,7 +78,7 @@ class Reconciler:
         """The main table as it was before the client."""
         self.brought = Brought()
         """What the client's tunnel brings."""
-        self.also: Callable[[], Awaitable[None]] | None = None
+        self.also: Sequence[Callable[[], Awaitable[None]]] = ()
         """Awaited in each pass, once rules and routes stand: what else follows from the networks."""
         self._rtnl = rtnl
         self._settings = settings
@@ -96,7 +96,10 @@ class Reconciler:
 
     async def plan(self) -> tuple[list[Change], View]:
         """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
-        snapshot = await self._rtnl.snapshot()
+        # What stood before the client has to be known whole, and watched where our tables have a copy.
+        copied = any(route.gateway and not route.is_default for route in self.before.routes)
+        whole = copied or not self._knows_before
+        snapshot = await self._rtnl.snapshot(whole=whole)
         search = self._search
         networks = container_networks(snapshot, self._named, search.known, search.silent)
         seen = give_tables(snapshot, networks, self.view.tables, self._settings.route_table)
@@ -187,7 +190,7 @@ class Reconciler:
         """Put the main table back as it was before the client, which has ended."""
         async with self._pass:
             try:
-                problem = await self._restore(traces, await self._rtnl.snapshot())
+                problem = await self._restore(traces, await self._rtnl.snapshot(whole=True))
             except OSError as error:
                 problem = str(error.strerror)
         if problem:
@@ -214,8 +217,8 @@ class Reconciler:
         try:
             async with self._pass:
                 self.view = await self._passes()
-                if self.also:
-                    await self.also()
+                for follow in self.also:
+                    await follow()
         except OSError as error:
             self.view = replace(self.view, problem=str(error.strerror))
             asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)

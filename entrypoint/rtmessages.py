@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from entrypoint.network import (
+    CONFIGURED,
     IPV6,
     LAST_METRIC,
     MAIN_TABLE,
@@ -88,7 +89,7 @@ def concerns_us(data: bytes, offset: int, tables: range) -> bool:
     Offsets are those of struct nlmsghdr (16 bytes), struct rtmsg (12) and struct rtattr of linux/rtnetlink.h.
     """
     version, bits, protocol = data[offset + 16], data[offset + 17], data[offset + 21]
-    if protocol == PROTOCOL or bits in {0, 128 if version == socket.AF_INET6 else 32}:
+    if protocol in {PROTOCOL, *CONFIGURED} or bits in {0, 128 if version == socket.AF_INET6 else 32}:
         return True
     (length,) = struct.unpack_from("I", data, offset)
     place = offset + 28

@@ -79,15 +79,16 @@ class Rtnl:
     ) -> None:
         self._netlink.close()
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, *, whole: bool = False) -> Snapshot:
         """Read what concerns us: links, addresses, our kind of rules, routes by container links.
 
         Of those routes it is the default and host routes, those of the main table by a router, what has our
-        tag, and our tables; of a link without a default route it is all.
+        tag, and our tables; of a link without a default
+        route, and for a `whole` one, it is all.
 
         Raises OSError where changes interrupt every try.
         """
-        return await self._whole(self._read)
+        return await self._whole(lambda: self._read(whole=whole))
 
     async def routes_by(self, link: Link) -> tuple[Route, ...]:
         """Read the unicast routes that leave by a link, of all tables; raises OSError as `snapshot`."""
@@ -114,7 +115,7 @@ class Rtnl:
                     await asyncio.sleep(READ_AGAIN_SECONDS)
         raise OSError(errno.EINTR, f"cannot read the kernel's routes and rules: {cause}")
 
-    async def _read(self) -> Snapshot:
+    async def _read(self, *, whole: bool) -> Snapshot:
         seen = [rtmessages.link(message) async for message in await self._netlink.get_links()]
         links = tuple(link for link in seen if link)
         names = {link.index: link.name for link in links}
@@ -127,8 +128,8 @@ class Rtnl:
             for version in VERSIONS:
                 # The client's own routes into the tunnel may be thousands, and concern nobody.
                 protocol = PROTOCOL if tunnel else 0
-                found = await self._routes(version, index, names, protocol, some=not tunnel)
-                if not tunnel and not any(route.is_default for route in found):
+                found = await self._routes(version, index, names, protocol, some=not (tunnel or whole))
+                if not (tunnel or whole or any(route.is_default for route in found)):
                     # Any route may be the one that tells the gateway.
                     found = await self._routes(version, index, names, some=False)
                 routes += found
@@ -190,6 +191,8 @@ class Rtnl:
                     ) from None
                 if change.verb == "del" and error.code in _GONE:
                     return
+                if error.code == errno.ENODEV and await self._is_gone(change):
+                    return  # a killed client's link, whose event brings us back
                 if isinstance(change.item, LinkAddress) and error.code == errno.EEXIST:
                     return
                 if error.code == errno.EEXIST and change.sets_default and _is_in_main(change):
@@ -262,6 +265,11 @@ class Rtnl:
         if kind == RTM_NEWROUTE and not rtmessages.concerns_us(data, offset, self._tables):
             return _PASSED_OVER
         return self._netlink.marshal.parse_one_message(kind, flags, sequence, data, offset, length)
+
+    async def _is_gone(self, change: Change) -> bool:
+        """Tell whether the link of a change is there no more."""
+        link = None if isinstance(change.item, Rule | LastResort) else change.item.link
+        return link is not None and not await self._netlink.link_lookup(ifname=link)
 
     async def _index(self, name: str) -> int:
         found = await self._netlink.link_lookup(ifname=name)
