@@ -1,6 +1,5 @@
 """The kill switch: closed before all else, kept in step with networks and servers, left closed at the end."""
 
-import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
 from entrypoint.gate import Openings, chains, whole_names
+from entrypoint.hostnet import why_host
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 
@@ -54,9 +54,12 @@ class KillSwitch:
             raise MissingPrivilege(lacking)
         if firewall.stands():
             log.info("adopting the closed gate that an earlier run left here")
-        # So that an adopted gate does not close for neighbours meanwhile; the first pass tells what is wrong.
-        with contextlib.suppress(OSError):
+        try:
             _, self._reconciler.view = await self._reconciler.plan()
+        except OSError as error:
+            raise BadSettings(str(error.strerror)) from None
+        if why := why_host(self._reconciler.view.snapshot, machine.hosts()):
+            raise BadSettings(why)  # to close the host's own network would lock its owner out
         await self.follow()
         if self.problem:
             raise BadSettings(

@@ -1,4 +1,4 @@
-"""The kernel's links, addresses, routes and rules: read, ask, apply. The only module that knows pyroute2.
+"""The kernel's links, addresses, routes and rules: read, ask, apply; with dumps.py, all that knows pyroute2.
 
 Events come by a socket of their own (watch.py): on a shared one the broadcast of our own change would land
 in a request's answer.
@@ -7,30 +7,25 @@ in a request's answer.
 import asyncio
 import errno
 import logging
-import struct
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from entrypoint import rtmessages
+from entrypoint import dumps, rtmessages
 from entrypoint.faults import MissingPrivilege
 from entrypoint.lean_pyroute2 import (
-    NLM_F_DUMP,
-    NLM_F_MULTI,
     NLM_F_REQUEST,
     RTM_GETROUTE,
-    RTM_NEWROUTE,
     AsyncIPRoute,
     NetlinkDumpInterrupted,
     NetlinkError,
-    NetlinkRequest,
-    rtmsg,
 )
 from entrypoint.network import (
     IPV6,
     MAIN_TABLE,
     PROTOCOL,
     IPAddress,
+    LastResort,
     Link,
     LinkAddress,
     LinkState,
@@ -47,11 +42,7 @@ log = logging.getLogger(__name__)
 _RTM_F_LOOKUP_TABLE, _RTM_F_FIB_MATCH = 0x1000, 0x2000
 _GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
 _BAD_GATEWAY = {errno.EINVAL, errno.ENETUNREACH, errno.EHOSTUNREACH}
-_NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
 
-
-# What stands for a route that is not decoded. pyroute2 takes a datagram without any message for the end.
-_PASSED_OVER = {"header": {"type": RTM_NEWROUTE, "flags": NLM_F_MULTI, "error": None}}
 
 T = TypeVar("T")
 
@@ -78,22 +69,24 @@ class Rtnl:
     ) -> None:
         self._netlink.close()
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, *, whole: bool = False) -> Snapshot:
         """Read what concerns us: links, addresses, our kind of rules, routes by container links.
 
-        Of those routes it is the default and host routes, what has our tag, and our tables; of a link without
-        a default route it is all.
+        Of those routes it is the default and host routes, those of the main table by a router, what has our
+        tag, and our tables; of a link without a default
+        route, and for a `whole` one, it is all.
 
         Raises OSError where changes interrupt every try.
         """
-        return await self._whole(self._read)
+        return await self._whole(lambda: self._read(whole=whole))
 
     async def routes_by(self, link: Link) -> tuple[Route, ...]:
         """Read the unicast routes that leave by a link, of all tables; raises OSError as `snapshot`."""
 
         async def read() -> tuple[Route, ...]:
             names = {link.index: link.name}
-            return tuple([r for v in VERSIONS for r in await self._routes(v, link.index, names, some=False)])
+            both = [await dumps.routes(self._netlink, v, link.index, names) for v in VERSIONS]
+            return tuple(route for found in both for route in found)
 
         return await self._whole(read)
 
@@ -113,7 +106,7 @@ class Rtnl:
                     await asyncio.sleep(READ_AGAIN_SECONDS)
         raise OSError(errno.EINTR, f"cannot read the kernel's routes and rules: {cause}")
 
-    async def _read(self) -> Snapshot:
+    async def _read(self, *, whole: bool) -> Snapshot:
         seen = [rtmessages.link(message) async for message in await self._netlink.get_links()]
         links = tuple(link for link in seen if link)
         names = {link.index: link.name for link in links}
@@ -126,18 +119,20 @@ class Rtnl:
             for version in VERSIONS:
                 # The client's own routes into the tunnel may be thousands, and concern nobody.
                 protocol = PROTOCOL if tunnel else 0
-                found = await self._routes(version, index, names, protocol, some=not tunnel)
-                if not tunnel and not any(route.is_default for route in found):
+                tables = None if tunnel or whole else self._tables
+                found = await dumps.routes(self._netlink, version, index, names, protocol, tables=tables)
+                if not (tunnel or whole or any(route.is_default for route in found)):
                     # Any route may be the one that tells the gateway.
-                    found = await self._routes(version, index, names, some=False)
+                    found = await dumps.routes(self._netlink, version, index, names)
                 routes += found
-        return Snapshot(links, addresses, tuple(routes), rules, places)
+        ends = [end for v in VERSIONS for end in await dumps.last_resorts(self._netlink, v)]
+        return Snapshot(links, addresses, tuple(routes), tuple(ends), rules, places)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""
         names = {link.index: link.name for link in links}
         async with self._lock:
-            message = _route_request(destination.version)
+            message = dumps.route_request(destination.version)
             bits = destination.max_prefixlen
             message["dst_len"] = message["src_len"] = bits
             # IPv6 tells the table unasked, and refuses the flag.
@@ -161,7 +156,7 @@ class Rtnl:
         None where another route takes it, or none does.
         """
         async with self._lock:
-            message = _route_request(somewhere.version)
+            message = dumps.route_request(somewhere.version)
             message["dst_len"], message["flags"] = somewhere.max_prefixlen, _RTM_F_FIB_MATCH
             message["attrs"] = [("RTA_DST", str(somewhere))]
             try:
@@ -188,6 +183,8 @@ class Rtnl:
                     ) from None
                 if change.verb == "del" and error.code in _GONE:
                     return
+                if error.code == errno.ENODEV and await self._is_gone(change):
+                    return  # a killed client's link, whose event brings us back
                 if isinstance(change.item, LinkAddress) and error.code == errno.EEXIST:
                     return
                 if error.code == errno.EEXIST and change.sets_default and _is_in_main(change):
@@ -204,6 +201,8 @@ class Rtnl:
             case Route() as route:
                 arguments = rtmessages.route_arguments(route, await self._index(route.link))
                 await self._netlink.route(change.verb, **arguments)
+            case LastResort() as end:
+                await self._netlink.route(change.verb, **rtmessages.last_resort_arguments(end))
             case LinkAddress() as address:
                 arguments = rtmessages.address_arguments(address.interface, await self._index(address.link))
                 await self._netlink.addr(change.verb, **arguments)
@@ -211,41 +210,10 @@ class Rtnl:
                 arguments = rtmessages.link_arguments(state, await self._index(state.link))
                 await self._netlink.link(change.verb, **arguments)
 
-    async def _routes(
-        self, version: int, link: int, names: dict[int, str], protocol: int = 0, *, some: bool
-    ) -> list[Route]:
-        """Read the routes by a link, of one protocol or (0) of all; `some` leaves out what is nobody's."""
-        message = _route_request(version)
-        message["proto"] = protocol
-        message["attrs"] = [("RTA_OIF", link)]
-        request = NetlinkRequest(
-            self._netlink,
-            message,
-            msg_type=RTM_GETROUTE,
-            msg_flags=NLM_F_REQUEST | NLM_F_DUMP,
-            parser=self._some if some else None,
-        )
-        try:
-            await request.send()
-            answers = request.response()
-            return [
-                route
-                async for answer in answers
-                if answer is not _PASSED_OVER
-                for route in rtmessages.unicast_routes(answer, names)
-            ]
-        except NetlinkError as error:
-            # A link that has just gone has no routes; its event brings us back.
-            if error.code not in {*_NO_SUCH_FAMILY, errno.ENODEV}:
-                raise
-        return []
-
-    def _some(self, data: bytes, offset: int, length: int) -> Any:
-        """Decode a message, unless it is a route that is nobody's: that takes a hundred times as long."""
-        kind, flags, sequence = struct.unpack_from("HHI", data, offset + 4)
-        if kind == RTM_NEWROUTE and not rtmessages.concerns_us(data, offset, self._tables):
-            return _PASSED_OVER
-        return self._netlink.marshal.parse_one_message(kind, flags, sequence, data, offset, length)
+    async def _is_gone(self, change: Change) -> bool:
+        """Tell whether the link of a change is there no more."""
+        link = None if isinstance(change.item, Rule | LastResort) else change.item.link
+        return link is not None and not await self._netlink.link_lookup(ifname=link)
 
     async def _index(self, name: str) -> int:
         found = await self._netlink.link_lookup(ifname=name)
@@ -258,12 +226,6 @@ def _socket() -> AsyncIPRoute:
     # With strict checking the kernel itself filters a dump by the attributes of the request: the thousands
     # of routes of a corporate VPN are never sent to us.
     return AsyncIPRoute(strict_check=True, ext_ack=True)
-
-
-def _route_request(version: int) -> Any:
-    message = rtmsg()
-    message["family"] = rtmessages.family(version)
-    return message
 
 
 def _cause(error: NetlinkError) -> str:
