@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import collapse_addresses, ip_address, ip_network
 
 from entrypoint.chains import Chain, Place
-from entrypoint.network import IPV6, MARK, TUNNEL_KINDS, IPAddress, IPNetwork
+from entrypoint.network import DISCARD_PORT, IPV6, MARK, NOBODY, TUNNEL_KINDS, IPAddress, IPNetwork
 
 LABEL_MAX, NAME_MAX = 63, 253
 """Bytes of a label and of a name (RFC 1035)."""
@@ -30,6 +30,14 @@ _NEIGHBOURS = (
     f"icmpv6 type {{ {_DISCOVERY} }} ip6 daddr ff02::/16 accept",
 )
 """What IPv6 cannot do without, none of which a router hands on. Connection tracking does not track it."""
+
+
+_ONE_HOP = {4: "ip daddr {} ip ttl 1", 6: "ip6 daddr {} ip6 hoplimit 1"}
+_ROUTERS = tuple(
+    f"{words.format(NOBODY[version])} udp dport {DISCARD_PORT} udp length 8 accept"
+    for version, words in _ONE_HOP.items()
+)
+"""The question whether a network's router forwards: empty, and gone after one hop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +74,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         *(by_owner + rule for rule in _towards(servers)),
         *_towards((*openings.connected, *openings.listed)),
         *_NEIGHBOURS,
+        *_ROUTERS,
     )
     forward = (_INTO_TUNNEL, _REPLY, _NO_NAMES, *_towards(openings.connected))
     first, last = openings.ephemeral

@@ -1,16 +1,15 @@
 """The kill switch: closed before all else, kept in step with networks and servers, left closed at the end."""
 
-import contextlib
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from entrypoint import firewall, machine
 from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
 from entrypoint.gate import Openings, chains, whole_names
+from entrypoint.hostnet import why_host
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 
@@ -18,7 +17,6 @@ log = logging.getLogger(__name__)
 
 PART = "gate"
 """Our share of the firewall's table."""
-_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class KillSwitch:
@@ -45,7 +43,8 @@ class KillSwitch:
     async def begin(self) -> None:
         """Close before anything else is done; raises MissingPrivilege or BadSettings where that cannot be."""
         if not self.on:
-            if firewall.stands():
+            # Where UDP_REPLY_PORTS wants a table as well, the first pass takes from it what is not wanted.
+            if firewall.stands() and not self._settings.udp_reply_ports:
                 log.warning("opening the gate that an earlier run left closed: KILL_SWITCH=off")
                 await self._firewall.apply()
             return
@@ -55,9 +54,12 @@ class KillSwitch:
             raise MissingPrivilege(lacking)
         if firewall.stands():
             log.info("adopting the closed gate that an earlier run left here")
-        # So that an adopted gate does not close for neighbours meanwhile; the first pass tells what is wrong.
-        with contextlib.suppress(OSError):
+        try:
             _, self._reconciler.view = await self._reconciler.plan()
+        except OSError as error:
+            raise BadSettings(str(error.strerror)) from None
+        if why := why_host(self._reconciler.view.snapshot, machine.hosts()):
+            raise BadSettings(why)  # to close the host's own network would lock its owner out
         await self.follow()
         if self.problem:
             raise BadSettings(
@@ -81,11 +83,6 @@ class KillSwitch:
             servers=self._reconciler.brought.pinned,
             user=os.geteuid(),
             names=whole_names(self.names, machine.search_domains()),
-            ephemeral=_ephemeral(),
+            ephemeral=machine.ephemeral_ports(),
         )
         await self._firewall.want(PART, chains(openings))
-
-
-def _ephemeral() -> tuple[int, int]:
-    first, last = _PORTS.read_text().split()
-    return int(first), int(last)

@@ -10,6 +10,7 @@ from entrypoint.network import (
     CONFIGURED,
     IPV6,
     LAST_METRIC,
+    MAIN_TABLE,
     PROTOCOL,
     Address,
     IPAddress,
@@ -23,8 +24,10 @@ from entrypoint.network import (
 )
 
 _RTN_UNICAST = 1
-RTN_UNREACHABLE = 7
 _RTA_TABLE = 15
+_LEADS_BY_A_ROUTER = frozenset({5, 9, 18})
+"""RTA_GATEWAY, RTA_MULTIPATH and RTA_VIA."""
+RTN_UNREACHABLE = 7
 _FR_ACT_TO_TBL = 1
 _RT_SCOPE_LINK = 253
 _RTNH_F_ONLINK = 4
@@ -81,16 +84,26 @@ def address(message: Any) -> Address:
 def concerns_us(data: bytes, offset: int, tables: range) -> bool:
     """Tell from the bytes of RTM_NEWROUTE whether a route by a container link may matter.
 
-    A default route names a gateway, a host route may lead to a client's server, an operator's to a LAN by
-    another router; what has our tag or stands
-    in one of our `tables` is ours or in our way. Offsets are those of struct nlmsghdr (16 bytes) and struct
-    rtmsg (12) of linux/rtnetlink.h; the kernel's first attribute is the table.
+    A default route names a gateway, a host route may lead to a client's server, and in the main table a
+    gateway may be another router's; what has our tag or stands in one of our `tables` is ours or in our way.
+    Offsets are those of struct nlmsghdr (16 bytes), struct rtmsg (12) and struct rtattr of linux/rtnetlink.h.
     """
     version, bits, protocol = data[offset + 16], data[offset + 17], data[offset + 21]
     if protocol in {PROTOCOL, *CONFIGURED} or bits in {0, 128 if version == socket.AF_INET6 else 32}:
         return True
-    _, attribute, table = struct.unpack_from("HHI", data, offset + 28)
-    return attribute != _RTA_TABLE or table in tables
+    (length,) = struct.unpack_from("I", data, offset)
+    place = offset + 28
+    while place + 4 <= offset + length:
+        size, attribute = struct.unpack_from("HH", data, place)
+        if attribute == _RTA_TABLE:
+            # The kernel's first attribute.
+            (table,) = struct.unpack_from("I", data, place + 4)
+            if table != MAIN_TABLE:
+                return table in tables
+        elif attribute in _LEADS_BY_A_ROUTER:
+            return True
+        place += max(size + 3 & ~3, 4)
+    return False
 
 
 def unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:

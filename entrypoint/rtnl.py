@@ -8,7 +8,7 @@ import asyncio
 import errno
 import logging
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -82,8 +82,9 @@ class Rtnl:
     async def snapshot(self, *, whole: bool = False) -> Snapshot:
         """Read what concerns us: links, addresses, our kind of rules, routes by container links.
 
-        Of those routes it is the default and host routes, what has our tag, and our tables; of a link without
-        a default route, and for a `whole` one, it is all.
+        Of those routes it is the default and host routes, those of the main table by a router, what has our
+        tag, and our tables; of a link without a default
+        route, and for a `whole` one, it is all.
 
         Raises OSError where changes interrupt every try.
         """
@@ -132,7 +133,7 @@ class Rtnl:
                     # Any route may be the one that tells the gateway.
                     found = await self._routes(version, index, names, some=False)
                 routes += found
-        ends = [end for v in VERSIONS async for end in self._last_resorts(v)]
+        ends = [end for version in VERSIONS for end in await self._last_resorts(version)]
         return Snapshot(links, addresses, tuple(routes), tuple(ends), rules, places)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
@@ -217,41 +218,41 @@ class Rtnl:
                 arguments = rtmessages.link_arguments(state, await self._index(state.link))
                 await self._netlink.link(change.verb, **arguments)
 
-    async def _last_resorts(self, version: int) -> AsyncIterator[LastResort]:
-        message = _route_request(version)
-        message["proto"], message["type"] = PROTOCOL, rtmessages.RTN_UNREACHABLE
-        try:
-            request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP)
-            async for answer in request:
-                if end := rtmessages.last_resort(answer):
-                    yield end
-        except NetlinkError as error:
-            if error.code not in _NO_SUCH_FAMILY:
-                raise
-
     async def _routes(
         self, version: int, link: int, names: dict[int, str], protocol: int = 0, *, some: bool
     ) -> list[Route]:
         """Read the routes by a link, of one protocol or (0) of all; `some` leaves out what is nobody's."""
+        wish = [("RTA_OIF", link)]
+        answers = await self._dump(version, {"proto": protocol}, wish, self._some if some else None)
+        return [route for answer in answers for route in rtmessages.unicast_routes(answer, names)]
+
+    async def _last_resorts(self, version: int) -> list[LastResort]:
+        wish = {"proto": PROTOCOL, "type": rtmessages.RTN_UNREACHABLE}
+        found = [rtmessages.last_resort(answer) for answer in await self._dump(version, wish)]
+        return [end for end in found if end]
+
+    async def _dump(
+        self,
+        version: int,
+        fields: dict[str, int],
+        attributes: Iterable[Any] = (),
+        parser: Callable[[bytes, int, int], Any] | None = None,
+    ) -> list[Any]:
+        """Return the routes of a family that the kernel finds by these fields and attributes."""
         message = _route_request(version)
-        message["proto"] = protocol
-        message["attrs"] = [("RTA_OIF", link)]
+        for name, value in fields.items():
+            message[name] = value
+        message["attrs"] = list(attributes)
         request = NetlinkRequest(
             self._netlink,
             message,
             msg_type=RTM_GETROUTE,
             msg_flags=NLM_F_REQUEST | NLM_F_DUMP,
-            parser=self._some if some else None,
+            parser=parser,
         )
         try:
             await request.send()
-            answers = request.response()
-            return [
-                route
-                async for answer in answers
-                if answer is not _PASSED_OVER
-                for route in rtmessages.unicast_routes(answer, names)
-            ]
+            return [answer async for answer in request.response() if answer is not _PASSED_OVER]
         except NetlinkError as error:
             # A link that has just gone has no routes; its event brings us back.
             if error.code not in {*_NO_SUCH_FAMILY, errno.ENODEV}:
