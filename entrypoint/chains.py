@@ -1,6 +1,6 @@
 """Chains of nftables in our one table, as frozen values: wanted, seen, and what leads there. No kernel."""
 
-import hashlib
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,7 +59,7 @@ Known = Mapping[str, str]
 
 def comment(rule: str) -> str:
     """Return the comment that marks a rule as ours and says which one it is."""
-    return f"sidegate {hashlib.sha256(rule.encode()).hexdigest()[:8]}"
+    return f"sidegate {zlib.crc32(rule.encode()):08x}"
 
 
 def changes(want: Sequence[Chain], seen: Seen | None, known: Known) -> list[str]:
@@ -101,13 +101,13 @@ def _rules(chain: Chain, there: Sequence[SeenRule], known: Known) -> list[str]:
     if len(there) != len(chain.rules):
         emptied = [f"flush chain {where}"] if there else []
         return [*emptied, *(f"add rule {where} {marked(rule)}" for rule in chain.rules)]
-    # `replace rule` would be one line, but nft 1.0.6 (Debian 12) aborts over a set of networks in it.
+    # Not `replace rule`: nft 1.0.6 dies of it where the rule names several networks.
     return [
         line
         for rule, seen in zip(chain.rules, there, strict=True)
         if seen.comment != comment(rule) or known.get(seen.comment) != seen.body
         for line in (
-            f"insert rule {where} handle {seen.handle} {marked(rule)}",
+            f"add rule {where} handle {seen.handle} {marked(rule)}",
             f"delete rule {where} handle {seen.handle}",
         )
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_interface
 
 from entrypoint.network import (
     CONFIGURED,
@@ -95,6 +96,11 @@ def container_networks(
             if network.key not in found:
                 network = _with_gateway(network, snapshot, named, remembered)
                 found[network.key] = _with_candidate(_leading_out(network, defaults, remembered), own, silent)
+        # A link that goes down loses its IPv6 addresses, and what is sent from them would enter the tunnel.
+        for name, prefix in remembered:
+            if name == link.name and not link.up and prefix.version == IPV6 and (name, prefix) not in found:
+                network = ContainerNetwork(name, link.up, link.carrier, ip_interface(prefix))
+                found[network.key] = replace(network, gateway=remembered[network.key])
     return tuple(
         sorted(found.values(), key=lambda n: 2 if n.gateway is None else 0 if n.gateway.leads_out else 1)
     )

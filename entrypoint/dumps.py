@@ -2,6 +2,7 @@
 
 import errno
 import struct
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from entrypoint.lean_pyroute2 import (
     NetlinkRequest,
     rtmsg,
 )
-from entrypoint.network import Route
+from entrypoint.network import PROTOCOL, LastResort, Route
 
 # What stands for a route that is not decoded. pyroute2 takes a datagram without any message for the end.
 _PASSED_OVER = {"header": {"type": RTM_NEWROUTE, "flags": NLM_F_MULTI, "error": None}}
@@ -38,28 +39,17 @@ async def routes(
 
     With `tables`, those that may be ours, it is only what concerns us.
     """
-    message = route_request(version)
-    message["proto"] = protocol
-    message["attrs"] = [("RTA_OIF", link)]
-    request = NetlinkRequest(
-        netlink,
-        message,
-        msg_type=RTM_GETROUTE,
-        msg_flags=NLM_F_REQUEST | NLM_F_DUMP,
-        parser=None if tables is None else partial(_parse, netlink.marshal, tables),
-    )
-    try:
-        await request.send()
-        return [
-            route
-            async for answer in request.response()
-            if answer is not _PASSED_OVER
-            for route in rtmessages.unicast_routes(answer, names)
-        ]
-    except NetlinkError as error:
-        if error.code not in _NONE:
-            raise
-    return []
+    wish = [("RTA_OIF", link)]
+    parser = None if tables is None else partial(_parse, netlink.marshal, tables)
+    answers = await _dump(netlink, version, {"proto": protocol}, wish, parser)
+    return [route for answer in answers for route in rtmessages.unicast_routes(answer, names)]
+
+
+async def last_resorts(netlink: AsyncIPRoute, version: int) -> list[LastResort]:
+    """Read the ends of our tables; raises NetlinkError."""
+    wish = {"proto": PROTOCOL, "type": rtmessages.RTN_UNREACHABLE}
+    found = [rtmessages.last_resort(answer) for answer in await _dump(netlink, version, wish)]
+    return [end for end in found if end]
 
 
 def route_request(version: int) -> Any:
@@ -67,6 +57,34 @@ def route_request(version: int) -> Any:
     message = rtmsg()
     message["family"] = rtmessages.family(version)
     return message
+
+
+async def _dump(
+    netlink: AsyncIPRoute,
+    version: int,
+    fields: dict[str, int],
+    attributes: Iterable[Any] = (),
+    parser: Callable[[bytes, int, int], Any] | None = None,
+) -> list[Any]:
+    """Return the routes of a family that the kernel finds by these fields and attributes."""
+    message = route_request(version)
+    for name, value in fields.items():
+        message[name] = value
+    message["attrs"] = list(attributes)
+    request = NetlinkRequest(
+        netlink,
+        message,
+        msg_type=RTM_GETROUTE,
+        msg_flags=NLM_F_REQUEST | NLM_F_DUMP,
+        parser=parser,
+    )
+    try:
+        await request.send()
+        return [answer async for answer in request.response() if answer is not _PASSED_OVER]
+    except NetlinkError as error:
+        if error.code not in _NONE:
+            raise
+    return []
 
 
 def _parse(marshal: Any, tables: range, data: bytes, offset: int, length: int) -> Any:

@@ -84,18 +84,22 @@ class Firewall:
         self._told = self.problem
 
     async def _passes(self, *, mending: bool) -> str | None:
-        lines: list[str] = []
+        problem = None
         for _ in range(PASSES_MAX):
-            seen = await _read()
-            lines = changes(self._wanted, seen, self._known)
+            lines = changes(self._wanted, await _read(), self._known)
             if not lines:
                 return None
-            await _nft("-f", "-", text="\n".join(lines) + "\n")
+            try:
+                await _nft("-f", "-", text="\n".join(lines) + "\n")
+            except OSError as error:
+                problem = str(error.strerror)  # mostly, somebody changed what was read
+                continue
             for line in lines:
                 log.info("nft %s", _as_typed(line))
             self.repairs += mending
             self._learn(await _read())
-        return f"the firewall does not last: `nft {lines[0]}` was undone again; find out by whom"
+            problem = f"the firewall does not last: `nft {lines[0]}` was undone again; find out by whom"
+        return problem
 
     def _learn(self, seen: Seen | None) -> None:
         self._known = {

@@ -1,16 +1,16 @@
 """The kill switch: closed before all else, kept in step with networks and servers, left closed at the end."""
 
-import contextlib
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from entrypoint import firewall, machine
+from entrypoint import firewall, machine, routers
 from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
 from entrypoint.gate import Openings, chains, whole_names
+from entrypoint.hostnet import why_host
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 
@@ -55,9 +55,12 @@ class KillSwitch:
             raise MissingPrivilege(lacking)
         if firewall.stands():
             log.info("adopting the closed gate that an earlier run left here")
-        # So that an adopted gate does not close for neighbours meanwhile; the first pass tells what is wrong.
-        with contextlib.suppress(OSError):
+        try:
             _, self._reconciler.view = await self._reconciler.plan()
+        except OSError as error:
+            raise BadSettings(str(error.strerror)) from None
+        if why := why_host(self._reconciler.view.snapshot, machine.hosts()):
+            raise BadSettings(why)  # to close the host's own network would lock its owner out
         await self.follow()
         if self.problem:
             raise BadSettings(
@@ -81,6 +84,7 @@ class KillSwitch:
             servers=self._reconciler.brought.pinned,
             user=os.geteuid(),
             names=whole_names(self.names, machine.search_domains()),
+            nobody=tuple(routers.SOMEBODY.values()),
             ephemeral=_ephemeral(),
         )
         await self._firewall.want(PART, chains(openings))

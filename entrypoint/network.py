@@ -13,6 +13,12 @@ PROTOCOL = 83
 MARK = 0x5347
 """SO_MARK of a client's own packets ("SG"): they leave by the gateway, whatever the tunnel covers."""
 
+NOBODY: dict[int, IPAddress] = {4: IPv4Address("192.0.2.83"), 6: IPv6Address("2001:db8::83")}
+"""Whom a router is asked about: of the networks for documentation (RFC 5737, RFC 3849), where nobody is."""
+
+DISCARD_PORT = 9
+"""Of RFC 863, for a question that nobody gets."""
+
 IPV6 = 6
 """What `version` says of an IPv6 address."""
 
@@ -21,6 +27,9 @@ CONFIGURED = frozenset({4, 9, 16})
 
 MAIN_TABLE = 254
 """RT_TABLE_MAIN of linux/rtnetlink.h."""
+
+LAST_METRIC = 2**32 - 1
+"""RTA_PRIORITY of the route that every other one goes before."""
 
 TUNNEL_KINDS = frozenset({"tun", "wireguard", "ppp", "ovpn", "ovpn-dco"})
 """IFLA_INFO_KIND of links that VPN clients make; a tap link is of kind tun, too."""
@@ -130,6 +139,23 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class LastResort:
+    """The end of a table: what no other route of it takes goes nowhere, and not on to the next rule.
+
+    It has no link, so that it outlives every link's routes.
+    """
+
+    version: int
+    """Of IP."""
+    table: int
+    protocol: int = field(default=PROTOCOL, compare=False)
+
+    def __str__(self) -> str:
+        """Read as the arguments of `ip route add`."""
+        return f"unreachable default metric {LAST_METRIC} table {self.table} proto {self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A policy rule for packets that this namespace sends itself (`iif lo`)."""
 
@@ -192,6 +218,8 @@ class Snapshot:
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     """Unicast routes of all tables by links other than loopback; of those by tunnels, ours alone."""
+    last_resorts: tuple[LastResort, ...] = ()
+    """Ours alone."""
     rules: tuple[Rule, ...] = ()
     """Rules of the shape that ours have, whosever they are."""
     places: frozenset[tuple[int, int]] = frozenset()

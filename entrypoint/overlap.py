@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from entrypoint.detect import ContainerNetwork
-from entrypoint.network import IPAddress, IPNetwork, Route
+from entrypoint.network import MAIN_TABLE, PROTOCOL, IPAddress, IPNetwork, Route
 
 PRIVATE = tuple(
     ip_network(text)
@@ -61,7 +61,9 @@ def overlaps(
     known to be in use, but leads into private address space, counts as one that may cover it.
     """
     beside = set(tunnel_networks)
-    routes = list(dict.fromkeys(r.destination for r in tunnel_routes if r.destination not in beside))
+    # Our own tables are for replies that bear the tunnel's address, and cover nobody.
+    theirs = [r for r in tunnel_routes if r.protocol != PROTOCOL or r.table == MAIN_TABLE]
+    routes = list(dict.fromkeys(r.destination for r in theirs if r.destination not in beside))
     networks = list(used)
     sure = [Overlap(r, network, seen) for network, seen in networks for r in routes if _meet(r, network)]
     told = {overlap.route for overlap in sure}

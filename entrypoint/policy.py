@@ -13,6 +13,7 @@ from entrypoint.network import (
     IPAddress,
     IPInterface,
     IPNetwork,
+    LastResort,
     Link,
     LinkAddress,
     LinkState,
@@ -40,7 +41,7 @@ class Change:
 
     verb: str
     """add, replace, del or set."""
-    item: Rule | Route | LinkAddress | LinkState
+    item: Rule | Route | LastResort | LinkAddress | LinkState
 
     @property
     def sets_default(self) -> bool:
@@ -67,10 +68,12 @@ class Change:
             case LinkAddress():
                 return f"ip address {self.verb} {self.item}"
             case Rule(source=of):
-                kind = "rule"
+                kind, version = "rule", of.version
             case Route(destination=of):
+                kind, version = "route", of.version
+            case LastResort(version=version):
                 kind = "route"
-        return f"ip {'-6 ' if of.version == IPV6 else ''}{kind} {self.verb} {self.item}"
+        return f"ip {'-6 ' if version == IPV6 else ''}{kind} {self.verb} {self.item}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Wanted:
     links: tuple[LinkState, ...] = ()
     addresses: tuple[LinkAddress, ...] = ()
     routes: tuple[Route, ...] = ()
+    last_resorts: tuple[LastResort, ...] = ()
     rules: tuple[Rule, ...] = ()
 
 
@@ -127,7 +131,8 @@ def wanted(
     ours, with the names of their links.
 
     The connected route is as needed as the default: without it, neighbours in the same network are
-    reached by the gateway, and a pushed route narrower than the network captures them.
+    reached by the gateway, and a pushed route narrower than the network captures them. So is the last
+    resort: a link that is down has no routes, and what our rules take would go on to the tunnel's.
     """
     connected: dict[Route, None] = {}
     defaults: dict[tuple[str, int], Route] = {}
@@ -157,7 +162,8 @@ def wanted(
             defaults.setdefault((network.link, network.interface.version), default)
     out: dict[int, int] = {}
     """IP version -> the table whose default leads out."""
-    for network in serving:
+    # Of several networks one whose link is up: the others' tables lead nowhere now.
+    for network in sorted(serving, key=lambda network: not network.up):
         if network.gateway:
             out.setdefault(network.interface.version, tables[network.link])
     # The client's server may lie in a range that the tunnel takes.
@@ -166,7 +172,12 @@ def wanted(
     for network_beside in beside:
         if network_beside.version in out:
             rules[_beside(network_beside, out[network_beside.version], priority)] = None
-    return Wanted(routes=(*connected, *defaults.values()), rules=tuple(rules))
+    ends = {
+        LastResort(network.interface.version, tables[network.link]): None
+        for network in serving
+        if network.gateway
+    }
+    return Wanted(routes=(*connected, *defaults.values()), last_resorts=tuple(ends), rules=tuple(rules))
 
 
 def with_tunnel(want: Wanted, setup: TunnelSetup | None, snapshot: Snapshot) -> Wanted:
@@ -249,6 +260,7 @@ def changes(want: Wanted, snapshot: Snapshot) -> list[Change]:
             place = route.destination, route.table
             steps.append(Change("replace" if place in taken else "add", route))
             replaced.add(place)
+    steps += [Change("add", end) for end in want.last_resorts if end not in snapshot.last_resorts]
     steps += [Change("add", rule) for rule in want.rules if rule not in seen_rules]
     steps += [
         Change("del", rule) for rule in snapshot.rules if rule.protocol == PROTOCOL and rule not in want_rules
@@ -260,7 +272,7 @@ def changes(want: Wanted, snapshot: Snapshot) -> list[Change]:
     ]
     # The default goes before the connected route that leads to its gateway.
     steps += [Change("del", route) for route in sorted(gone, key=lambda route: route.gateway is None)]
-    return steps
+    return steps + [Change("del", end) for end in snapshot.last_resorts if end not in want.last_resorts]
 
 
 def _sources(network: ContainerNetwork, addresses: Collection[tuple[str, IPInterface]]) -> list[IPNetwork]:

@@ -7,12 +7,16 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from entrypoint.network import (
+    CONFIGURED,
     IPV6,
+    LAST_METRIC,
+    MAIN_TABLE,
     PROTOCOL,
     Address,
     IPAddress,
     IPInterface,
     IPNetwork,
+    LastResort,
     Link,
     LinkState,
     Route,
@@ -21,6 +25,9 @@ from entrypoint.network import (
 
 _RTN_UNICAST = 1
 _RTA_TABLE = 15
+_LEADS_BY_A_ROUTER = frozenset({5, 9, 18})
+"""RTA_GATEWAY, RTA_MULTIPATH and RTA_VIA."""
+RTN_UNREACHABLE = 7
 _FR_ACT_TO_TBL = 1
 _RT_SCOPE_LINK = 253
 _RTNH_F_ONLINK = 4
@@ -77,15 +84,26 @@ def address(message: Any) -> Address:
 def concerns_us(data: bytes, offset: int, tables: range) -> bool:
     """Tell from the bytes of RTM_NEWROUTE whether a route by a container link may matter.
 
-    A default route names a gateway, a host route may lead to a client's server; what has our tag or stands
-    in one of our `tables` is ours or in our way. Offsets are those of struct nlmsghdr (16 bytes) and struct
-    rtmsg (12) of linux/rtnetlink.h; the kernel's first attribute is the table.
+    A default route names a gateway, a host route may lead to a client's server, and in the main table a
+    gateway may be another router's; what has our tag or stands in one of our `tables` is ours or in our way.
+    Offsets are those of struct nlmsghdr (16 bytes), struct rtmsg (12) and struct rtattr of linux/rtnetlink.h.
     """
     version, bits, protocol = data[offset + 16], data[offset + 17], data[offset + 21]
-    if protocol == PROTOCOL or bits in {0, 128 if version == socket.AF_INET6 else 32}:
+    if protocol in {PROTOCOL, *CONFIGURED} or bits in {0, 128 if version == socket.AF_INET6 else 32}:
         return True
-    _, attribute, table = struct.unpack_from("HHI", data, offset + 28)
-    return attribute != _RTA_TABLE or table in tables
+    (length,) = struct.unpack_from("I", data, offset)
+    place = offset + 28
+    while place + 4 <= offset + length:
+        size, attribute = struct.unpack_from("HH", data, place)
+        if attribute == _RTA_TABLE:
+            # The kernel's first attribute.
+            (table,) = struct.unpack_from("I", data, place + 4)
+            if table != MAIN_TABLE:
+                return table in tables
+        elif attribute in _LEADS_BY_A_ROUTER:
+            return True
+        place += max(size + 3 & ~3, 4)
+    return False
 
 
 def unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:
@@ -192,6 +210,26 @@ def route_arguments(route: Route, link_index: int) -> dict[str, Any]:
     if route.metric:
         arguments["priority"] = route.metric
     return arguments
+
+
+def last_resort(message: Any) -> LastResort | None:
+    """Read RTM_NEWROUTE of an unreachable route; None where it does not end a table as ours do."""
+    if message["dst_len"] or message.get("priority") != LAST_METRIC:
+        return None
+    version = IPV6 if message["family"] == socket.AF_INET6 else 4
+    return LastResort(version, message.get("table") or message["table"], message["proto"])
+
+
+def last_resort_arguments(end: LastResort) -> dict[str, Any]:
+    """Write a table's last resort as pyroute2 takes it."""
+    return {
+        "family": family(end.version),
+        "type": "unreachable",
+        "dst": "::/0" if end.version == IPV6 else "0.0.0.0/0",
+        "priority": LAST_METRIC,
+        "table": end.table,
+        "proto": end.protocol,
+    }
 
 
 def address_arguments(interface: IPInterface, link_index: int) -> dict[str, Any]:

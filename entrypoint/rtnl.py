@@ -25,6 +25,7 @@ from entrypoint.network import (
     MAIN_TABLE,
     PROTOCOL,
     IPAddress,
+    LastResort,
     Link,
     LinkAddress,
     LinkState,
@@ -68,15 +69,16 @@ class Rtnl:
     ) -> None:
         self._netlink.close()
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, *, whole: bool = False) -> Snapshot:
         """Read what concerns us: links, addresses, our kind of rules, routes by container links.
 
-        Of those routes it is the default and host routes, what has our tag, and our tables; of a link without
-        a default route it is all.
+        Of those routes it is the default and host routes, those of the main table by a router, what has our
+        tag, and our tables; of a link without a default
+        route, and for a `whole` one, it is all.
 
         Raises OSError where changes interrupt every try.
         """
-        return await self._whole(self._read)
+        return await self._whole(lambda: self._read(whole=whole))
 
     async def routes_by(self, link: Link) -> tuple[Route, ...]:
         """Read the unicast routes that leave by a link, of all tables; raises OSError as `snapshot`."""
@@ -104,7 +106,7 @@ class Rtnl:
                     await asyncio.sleep(READ_AGAIN_SECONDS)
         raise OSError(errno.EINTR, f"cannot read the kernel's routes and rules: {cause}")
 
-    async def _read(self) -> Snapshot:
+    async def _read(self, *, whole: bool) -> Snapshot:
         seen = [rtmessages.link(message) async for message in await self._netlink.get_links()]
         links = tuple(link for link in seen if link)
         names = {link.index: link.name for link in links}
@@ -117,13 +119,14 @@ class Rtnl:
             for version in VERSIONS:
                 # The client's own routes into the tunnel may be thousands, and concern nobody.
                 protocol = PROTOCOL if tunnel else 0
-                tables = None if tunnel else self._tables
+                tables = None if tunnel or whole else self._tables
                 found = await dumps.routes(self._netlink, version, index, names, protocol, tables=tables)
-                if not tunnel and not any(route.is_default for route in found):
+                if tables and not any(route.is_default for route in found):
                     # Any route may be the one that tells the gateway.
                     found = await dumps.routes(self._netlink, version, index, names)
                 routes += found
-        return Snapshot(links, addresses, tuple(routes), rules, places)
+        ends = [end for version in VERSIONS for end in await dumps.last_resorts(self._netlink, version)]
+        return Snapshot(links, addresses, tuple(routes), tuple(ends), rules, places)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""
@@ -180,6 +183,8 @@ class Rtnl:
                     ) from None
                 if change.verb == "del" and error.code in _GONE:
                     return
+                if error.code == errno.ENODEV and await self._is_gone(change):
+                    return  # a killed client's link, whose event brings us back
                 if isinstance(change.item, LinkAddress) and error.code == errno.EEXIST:
                     return
                 if error.code == errno.EEXIST and change.sets_default and _is_in_main(change):
@@ -196,12 +201,19 @@ class Rtnl:
             case Route() as route:
                 arguments = rtmessages.route_arguments(route, await self._index(route.link))
                 await self._netlink.route(change.verb, **arguments)
+            case LastResort() as end:
+                await self._netlink.route(change.verb, **rtmessages.last_resort_arguments(end))
             case LinkAddress() as address:
                 arguments = rtmessages.address_arguments(address.interface, await self._index(address.link))
                 await self._netlink.addr(change.verb, **arguments)
             case LinkState() as state:
                 arguments = rtmessages.link_arguments(state, await self._index(state.link))
                 await self._netlink.link(change.verb, **arguments)
+
+    async def _is_gone(self, change: Change) -> bool:
+        """Tell whether the link of a change is there no more."""
+        link = None if isinstance(change.item, Rule | LastResort) else change.item.link
+        return link is not None and not await self._netlink.link_lookup(ifname=link)
 
     async def _index(self, name: str) -> int:
         found = await self._netlink.link_lookup(ifname=name)

@@ -4,19 +4,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
-from entrypoint import leftovers
+from entrypoint import leftovers, machine
 from entrypoint.clients.base import AttemptFailed, Client, Launch, Report
 from entrypoint.detect import tunnels
 from entrypoint.faults import BadSettings
 from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
-from entrypoint.network import IPInterface, Link
+from entrypoint.network import IPAddress, IPInterface, Link
 from entrypoint.policy import Before, Brought, Traces
 from entrypoint.processes import Tree, end_left_behind
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
+from entrypoint.tunnel_address import Neighbourhood, refusal
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,10 @@ class Supervisor:
         self._failures = 0
         self._under_way = False
         """Whether an attempt has begun whose client needs no process."""
+        self._peers: asyncio.Task[set[IPAddress]] | None = None
+        """Who had a connection open with us as the attempt began."""
+        self._refused: set[IPAddress] = set()
+        """Addresses of LAN hosts that a tunnel was given: that cut the connections by which we knew them."""
         self._dead: str | None = None
         """Why the tunnel is dead that the client believes in."""
         self._worked = True
@@ -142,6 +147,9 @@ class Supervisor:
             self._enter(State.CONNECTING)
         self.report, self.tree = Report(), None
         self._dead, self._worked = None, True
+        own = [network.interface.ip for network in self._reconciler.view.networks]
+        # In a thread: where many processes can be seen it takes long.
+        self._peers = asyncio.create_task(asyncio.to_thread(machine.tcp_peers, own))
         # A link that a vendor's daemon keeps without an address is about to be the client's.
         standing = tunnels(self._reconciler.view.snapshot) if self.client.makes_tunnel else ()
         self._foreign = {link.index: link.name for link, _ in standing}
@@ -232,6 +240,12 @@ class Supervisor:
                     return why
             # Health must not say "ready" before.
             await self._reconciler.reconcile()
+            if self._peers:
+                await self._peers
+            if self.tunnel:
+                self._refuse([interface.ip for interface in self.tunnel[1]])
+            if self._dead:
+                return self._dead
             if self.report.connected and self.tunnel and self.before_up:
                 self.coming_up = True
                 await self.before_up()
@@ -300,11 +314,33 @@ class Supervisor:
 
     def _take_report(self, report: Report) -> None:
         self.report = report
-        self._reconciler.follow(Brought(report.setup, report.pinned))
+        given = [interface.ip for interface in report.setup.addresses] if report.setup else []
+        refused = self._refuse((*report.addresses, *given))
+        # What a client leaves to us is not set then.
+        self._reconciler.follow(Brought(None if refused else report.setup, report.pinned))
         if self.alive and self._trace(report):
             self._note()
         self.tunnel = self._find_tunnel()
         self._changed.set()
+
+    def _refuse(self, addresses: Collection[IPAddress]) -> bool:
+        """Give the attempt up where the tunnel may not have one of these addresses; returns whether."""
+        # What others make is theirs to end.
+        if not self.client.makes_tunnel:
+            return False
+        view = self._reconciler.view
+        peers = self._refused | (self._peers.result() if self._peers and self._peers.done() else set())
+        around = Neighbourhood(
+            view.snapshot,
+            view.networks,
+            self._settings.lan_networks or (),
+            machine.resolvers(),
+            peers,
+        )
+        if why := refusal(addresses, around):
+            self.give_up(why, worked=False)
+            self._refused |= peers.intersection(addresses)
+        return why is not None
 
     def _find_tunnel(self) -> tuple[Link, tuple[IPInterface, ...]] | None:
         name = self._settings.vpn_interface or self.report.interface

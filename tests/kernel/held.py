@@ -26,12 +26,12 @@ def rules(host: Namespace) -> list[str]:
 
 
 def routes(host: Namespace) -> list[str]:
-    """Return all unicast routes of all tables, those that the kernel made by itself left out."""
+    """Return all unicast and unreachable routes of all tables, less those that the kernel made by itself."""
     return [
-        _route(entry)
+        _route(entry, option)
         for option in FAMILIES
         for entry in host.ip_json(option, "route", "show", "table", "all")
-        if entry["type"] == "unicast" and entry["protocol"] != "kernel"
+        if entry["type"] in {"unicast", "unreachable"} and entry["protocol"] != "kernel"
     ]
 
 
@@ -66,7 +66,11 @@ def _rule(entry: dict[str, Any], option: str) -> str:
     return f"{entry['priority']}: from {source}{to}{mark}{iif} {tail}"
 
 
-def _route(entry: dict[str, Any]) -> str:
+def _route(entry: dict[str, Any], option: str) -> str:
+    if entry["type"] == "unreachable":
+        # iproute2 shows the loopback for a link in IPv6, and "default" in both families.
+        entry = {name: value for name, value in entry.items() if name != "dev"}
+        entry["dst"] = "unreachable " + ("::/0" if option == "-6" else entry["dst"])
     parts = [
         entry["dst"],
         f"via {entry['gateway']}" if "gateway" in entry else "",
@@ -74,7 +78,7 @@ def _route(entry: dict[str, Any]) -> str:
         f"dev {entry['dev']}" if "dev" in entry else "",
         " ".join(f"nexthop {hop['gateway']}" for hop in entry.get("nexthops", ())),
         " ".join(flag for flag in entry["flags"] if flag == "onlink"),
-        f"scope {entry['scope']}" if entry["scope"] != "global" else "",
+        f"scope {entry['scope']}" if entry.get("scope", "global") != "global" else "",
         # The kernel itself gives IPv6 routes 1024.
         f"metric {entry['metric']}" if entry.get("metric", 1024) != 1024 else "",
         f"table {entry.get('table', 'main')}",

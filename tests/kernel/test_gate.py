@@ -126,6 +126,17 @@ def test_what_somebody_changes_is_put_back(
     assert table(container.host) == before
 
 
+def test_a_storm_of_changes_is_over_within_a_second(container: Container, tmp_path: Path) -> None:
+    """Whatever was read is gone when it is changed: it is read again."""
+    sidecar = closed(container, tmp_path)
+    before = table(container.host)
+    storm = "for i in $(seq 300); do nft flush ruleset; done"
+    container.host.run("sh", "-c", storm, timeout=60)
+    until(lambda: table(container.host) == before, BACK_SECONDS, "the gate")
+    until(lambda: "[+] gate" in sidecar.readiness()[1], BACK_SECONDS, "health to say so")
+    assert sidecar.status()["gate"]["problem"] is None
+
+
 def test_a_stop_leaves_it_closed_and_off_opens_it(routed: Container, tmp_path: Path) -> None:
     """Stopped, killed, refused by bad settings: closed. Adopted by the next, and opened only when asked."""
     first = closed(routed, tmp_path)
@@ -259,3 +270,24 @@ def test_a_client_that_nothing_tells_apart_is_refused(
     assert sidecar.process.wait() == 78
     assert why in sidecar.process.tail()
     assert table(container.host) == ""
+
+
+def test_the_hosts_own_network_is_never_closed(container: Container, tmp_path: Path) -> None:
+    """Refused before anything is done: it would lock out whoever could open it again."""
+    container.host.ip(
+        "link add docker0 type bridge", "address add 172.17.0.1/16 dev docker0", "link set docker0 up"
+    )
+    sidecar = started(container, tmp_path, KILL_SWITCH="on")
+    assert sidecar.process.wait() == 78
+    assert "cannot work in the host's own network" in sidecar.process.tail()
+    assert table(container.host) == ""
+
+
+def test_a_gateway_that_no_route_tells_is_found_through_it(routed: Container, tmp_path: Path) -> None:
+    """By an empty datagram of one hop, which is all that is let through to that address."""
+    routed.router.sysctl("net/ipv4/ip_forward", 1)
+    sidecar = closed(routed, tmp_path)
+    with sealed(routed, "192.0.2.83"):
+        routed.connect("eth1", f"{V4.second_sidecar}/16")
+        routed.router.ip(f"address add {V4.second_gateway}/16 dev to-eth1")
+        sidecar.wait_for_line("found the gateway of eth1")

@@ -1,12 +1,13 @@
 """What others do to our rules and routes, and to what they rest on."""
 
 import contextlib
+import socket
 from collections.abc import Callable
 
 import pytest
 
 from tests.kernel.conftest import LIMIT_SECONDS, Container
-from tests.kernel.held import Monitor, everything, ours, routes
+from tests.kernel.held import Monitor, everything, ours, routes, way
 from tests.kernel.test_standing import DOCKER
 from tests.lab.waiting import until
 
@@ -38,6 +39,14 @@ def flushed_table(container: Container) -> None:
 def deleted_default(container: Container) -> None:
     """Take the table's default alone."""
     container.host.ip("route del default table 7100", "route del default via fd00:30::1 dev eth0 table 7100")
+
+
+def deleted_last_resort(container: Container) -> None:
+    """Delete what ends our table, of both families."""
+    container.host.ip(
+        "route del unreachable default metric 4294967295 table 7100",
+        "-6 route del unreachable default metric 4294967295 table 7100",
+    )
 
 
 def deleted_connected(container: Container) -> None:
@@ -78,6 +87,7 @@ def default_moved(container: Container) -> None:
         flushed_table,
         deleted_default,
         deleted_connected,
+        deleted_last_resort,
         link_down_and_up,
         address_gone_and_back,
         default_moved,
@@ -114,6 +124,26 @@ def test_the_main_tables_default_returns_with_its_link(container: Container) -> 
     until(lambda: everything(container.host) == before, BACK_SECONDS, "both default routes of the main table")
 
 
+@pytest.mark.parametrize(
+    ("source", "destination"), [("172.30.0.2", "10.20.0.5"), ("fd00:30::2", "fd00:20::5")]
+)
+def test_what_our_rules_take_does_not_enter_the_tunnel_while_the_link_is_down(
+    container: Container, source: str, destination: str
+) -> None:
+    """The table is empty then but for its last resort, and the main table leads into the tunnel."""
+    container.keep().watching()
+    container.tunnel("10.0.0.0/8", "fd00::/16")
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    with container.host.call(lambda: socket.socket(family, socket.SOCK_DGRAM)) as service:
+        service.bind((source, 7007))
+        container.host.ip("link set eth0 down")
+        assert way(container.host, destination) == "dev tun0"
+        with pytest.raises(OSError, match=r"No route to host|Network is unreachable"):
+            service.sendto(b"a reply", (destination, 7007))
+    asked = container.host.run("ip", "route", "get", destination, "mark", "0x5347", check=False)
+    assert "No route to host" in asked.stderr
+
+
 @pytest.mark.parametrize("maker", ["static", "ra", "dhcp"])
 def test_a_gateway_moved_by_who_configures_the_link_is_followed(container: Container, maker: str) -> None:
     """A lease, a router's advertisement, an operator's word; there is no moment without a default."""
@@ -126,7 +156,7 @@ def test_a_gateway_moved_by_who_configures_the_link_is_followed(container: Conta
 
 
 def test_a_changed_address_is_followed(container: Container) -> None:
-    """Nothing of the old network is left, and the new one has all three lines."""
+    """Nothing of the old network is left, and the new one has all its lines."""
     container.keep().watching()
     container.host.ip(
         "address add 172.29.0.2/16 dev eth0",
@@ -137,6 +167,7 @@ def test_a_changed_address_is_followed(container: Container) -> None:
         "90: from 172.29.0.0/16 iif lo lookup 7100 proto 83",
         "172.29.0.0/16 dev eth0 scope link table 7100 proto 83",
         "default via 172.29.0.1 dev eth0 table 7100 proto 83",
+        "unreachable default metric 4294967295 table 7100 proto 83",
         "90: from all fwmark 0x5347 iif lo lookup 7100 proto 83",
     }
 

@@ -1,6 +1,7 @@
 """A client that leaves its link to us, one without a process, and a tunnel that somebody else makes."""
 
 import asyncio
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 from entrypoint.clients.base import Report
 from entrypoint.lifecycle import State
-from entrypoint.network import TunnelSetup
+from entrypoint.network import MAIN_TABLE, LinkAddress, LinkState, Route, TunnelSetup
+from entrypoint.policy import Change
+from entrypoint.rtnl import Rtnl
 from entrypoint.settings import load
 from tests.kernel.conftest import Container
 from tests.kernel.held import everything, ours, rules
@@ -60,6 +63,39 @@ def test_what_a_client_leaves_to_us_is_made_and_gone_after_the_stop(
 
     inside(container, work)
     assert everything(container.host) == before
+
+
+def test_an_address_that_the_gateway_has_is_never_set(container: Container, tmp_path: Path) -> None:
+    """The attempt ends with the reason, and the next one comes."""
+    settings, _ = load({})
+    setup = replace(SETUP, addresses=(ip_interface("172.30.0.1/32"),))
+
+    async def work() -> None:
+        async with supervised(settings, LINK, tmp_path, replace(LEFT_TO_US, setup=setup)) as supervisor:
+            await comes(lambda: supervisor.restarts == 1)
+            assert "172.30.0.1, which is the gateway of eth0" in str(supervisor.failure)
+            assert container.host.addresses("tun0") == []
+
+    inside(container, work)
+
+
+def test_a_route_by_a_link_that_has_just_gone_is_no_fault(
+    container: Container, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A killed client takes its link along while its routes are being made; nothing is told."""
+    steps = [
+        Change("set", LinkState("tun0")),
+        Change("add", LinkAddress("tun0", ip_interface("10.99.0.2/32"))),
+        Change("add", Route(ip_network("10.0.0.0/8"), "tun0", MAIN_TABLE)),
+    ]
+
+    async def work() -> None:
+        async with Rtnl(7100) as rtnl:
+            for step in steps:
+                await rtnl.apply(step)
+
+    inside(container, work)
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(

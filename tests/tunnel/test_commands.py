@@ -15,6 +15,8 @@ PLAN = [
     f"ip -6 route add {V6.docker} dev eth0 table {TABLE} proto 83",
     f"ip route add default via {V4.docker_gateway} dev eth0 table {TABLE} proto 83",
     f"ip -6 route add default via {V6.docker_gateway} dev eth0 table {TABLE} proto 83",
+    f"ip route add unreachable default metric 4294967295 table {TABLE} proto 83",
+    f"ip -6 route add unreachable default metric 4294967295 table {TABLE} proto 83",
     f"ip rule add from {V4.docker} iif lo lookup {TABLE} priority {PRIORITY} protocol 83",
     f"ip -6 rule add from {V6.docker} iif lo lookup {TABLE} priority {PRIORITY} protocol 83",
 ]

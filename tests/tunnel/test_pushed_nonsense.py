@@ -1,6 +1,8 @@
 """A server that pushes nonsense: the LAN, the neighbours and open connections never notice."""
 
+import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -148,4 +150,32 @@ def test_routes_past_the_tunnel_do_not_hide_the_gateway_from_the_next_run(
     second = product.start()
     assert product.unreached(V4) == {}
     assert second.terminate() == 0
+    assert Kernel.of(lab.sidecar) == before
+
+
+TAKEN = {
+    "the-laptops": (V4.laptop, "a host that is connected with us"),
+    "our-own": (V4.sidecar, "the address of eth0"),
+    "the-gateways": (V4.docker_gateway, "the gateway of eth0"),
+}
+
+
+@pytest.mark.parametrize(("address", "whose"), TAKEN.values(), ids=TAKEN)
+def test_an_address_that_somebody_has_makes_no_tunnel(
+    lab: Lab, tmp_path: Path, make_product: Callable[..., Product], address: str, whose: str
+) -> None:
+    """It is named, and the LAN is answered again as soon as the attempt has ended."""
+    (tmp_path / "ccd").mkdir()
+    (tmp_path / "ccd" / "DEFAULT").write_text(f"ifconfig-push {address} 255.255.255.0\n")
+    product = make_product(lines=(f"client-config-dir {tmp_path / 'ccd'}",))
+    before = Kernel.of(lab.sidecar)
+    with lab.laptop.call(lambda: socket.create_connection((V4.server_a, SERVICE_PORT), 5)):
+        sidecar = product.sidecar().start()
+        for told in ("now", "in 1 s", "in 2 s"):
+            line = sidecar.wait_for_line(f"its tunnel was given {address}, .* next attempt {told}$")
+            assert whose in line
+    assert "ready: " not in "\n".join(sidecar.lines)
+    assert reaches(lab.laptop, V4.server_a, SERVICE_PORT) is None
+    assert whose in sidecar.readiness()[1]
+    assert sidecar.terminate() == 0
     assert Kernel.of(lab.sidecar) == before

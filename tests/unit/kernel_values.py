@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
 
-from entrypoint.network import MAIN_TABLE, PROTOCOL, Address, Link, Route, Rule, Snapshot
+from entrypoint.network import MAIN_TABLE, PROTOCOL, Address, LastResort, Link, Route, Rule, Snapshot
 
 KERNEL_PROTOCOL = 2
 BOOT_PROTOCOL = 3
@@ -30,6 +30,10 @@ class Seen:
     def routes(self, *routes: Route) -> "Seen":
         """Add routes."""
         return Seen(replace(self.snapshot, routes=(*self.snapshot.routes, *routes)))
+
+    def ends(self, *ends: LastResort) -> "Seen":
+        """Add last resorts."""
+        return Seen(replace(self.snapshot, last_resorts=(*self.snapshot.last_resorts, *ends)))
 
     def rules(self, *rules: Rule) -> "Seen":
         """Add rules."""

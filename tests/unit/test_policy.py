@@ -22,6 +22,7 @@ from tests.unit.kernel_values import DOCKER, DUAL, Seen, route, rule
 DOCKER_LINES = [
     "ip route add 172.30.0.0/16 dev eth0 scope link table 7100 proto 83",
     "ip route add default via 172.30.0.1 dev eth0 table 7100 proto 83",
+    "ip route add unreachable default metric 4294967295 table 7100 proto 83",
     "ip rule add from 172.30.0.0/16 iif lo lookup 7100 priority 90 protocol 83",
     "ip rule add from all fwmark 0x5347 iif lo lookup 7100 priority 90 protocol 83",
 ]
@@ -48,7 +49,7 @@ def from_nothing(wanted: Wanted) -> list[str]:
 
 def standing(wanted: Wanted) -> Seen:
     """Return the kernel in which it stands."""
-    return Seen().routes(*wanted.routes).rules(*wanted.rules)
+    return Seen().routes(*wanted.routes).ends(*wanted.last_resorts).rules(*wanted.rules)
 
 
 def test_replies_of_a_docker_network_are_kept_by_two_routes_and_two_rules() -> None:
@@ -64,6 +65,8 @@ def test_both_families_take_the_same_way_through_the_code() -> None:
         "ip -6 route add fd00:30::/64 dev eth0 table 7100 proto 83",
         "ip route add default via 172.30.0.1 dev eth0 table 7100 proto 83",
         "ip -6 route add default via fd00:30::1 dev eth0 table 7100 proto 83",
+        "ip route add unreachable default metric 4294967295 table 7100 proto 83",
+        "ip -6 route add unreachable default metric 4294967295 table 7100 proto 83",
         "ip rule add from 172.30.0.0/16 iif lo lookup 7100 priority 90 protocol 83",
         "ip -6 rule add from fd00:30::/64 iif lo lookup 7100 priority 90 protocol 83",
         "ip rule add from all fwmark 0x5347 iif lo lookup 7100 priority 90 protocol 83",
@@ -79,6 +82,8 @@ def test_each_interface_has_a_table_of_its_own() -> None:
         "ip route add 172.31.0.0/16 dev eth1 scope link table 7101 proto 83",
         "ip route add default via 172.30.0.1 dev eth0 table 7100 proto 83",
         "ip route add default via 172.31.0.1 dev eth1 table 7101 proto 83",
+        "ip route add unreachable default metric 4294967295 table 7100 proto 83",
+        "ip route add unreachable default metric 4294967295 table 7101 proto 83",
         "ip rule add from 172.30.0.0/16 iif lo lookup 7100 priority 90 protocol 83",
         "ip rule add from 172.31.0.0/16 iif lo lookup 7101 priority 90 protocol 83",
         "ip rule add from all fwmark 0x5347 iif lo lookup 7100 priority 90 protocol 83",
@@ -92,6 +97,7 @@ def test_two_networks_of_one_interface_share_its_table_and_default() -> None:
         "ip route add 172.30.0.0/16 dev eth0 scope link table 7100 proto 83",
         "ip route add 192.168.9.0/24 dev eth0 scope link table 7100 proto 83",
         "ip route add default via 172.30.0.1 dev eth0 table 7100 proto 83",
+        "ip route add unreachable default metric 4294967295 table 7100 proto 83",
         "ip rule add from 172.30.0.0/16 iif lo lookup 7100 priority 90 protocol 83",
         "ip rule add from 192.168.9.0/24 iif lo lookup 7100 priority 90 protocol 83",
         "ip rule add from all fwmark 0x5347 iif lo lookup 7100 priority 90 protocol 83",
@@ -147,6 +153,7 @@ def test_a_way_out_without_a_gateway_is_the_link_itself() -> None:
 def test_a_link_that_is_down_keeps_its_rules() -> None:
     """The kernel would refuse the routes; they come with the link's next event."""
     assert from_nothing(want(container("172.30.0.2/16", "172.30.0.1", up=False))) == [
+        "ip route add unreachable default metric 4294967295 table 7100 proto 83",
         "ip rule add from 172.30.0.0/16 iif lo lookup 7100 priority 90 protocol 83",
         "ip rule add from all fwmark 0x5347 iif lo lookup 7100 priority 90 protocol 83",
     ]
@@ -190,13 +197,24 @@ def test_the_clients_own_packets_take_the_first_way_out_of_each_family() -> None
     ]
 
 
+def test_they_take_a_way_out_whose_link_is_up_before_one_whose_link_is_down() -> None:
+    """The table of the latter leads nowhere."""
+    two = want(
+        container("172.30.0.2/16", "172.30.0.1", up=False),
+        container("172.29.0.2/16", "172.29.0.1", link="eth2"),
+    )
+    assert [line for line in from_nothing(two) if "fwmark" in line] == [
+        "ip rule add from all fwmark 0x5347 iif lo lookup 7101 priority 90 protocol 83"
+    ]
+
+
 def test_a_rule_by_mark_of_another_table_is_led_over() -> None:
     """Its table went with the first link: the new rule stands before the old one goes."""
     after = want(container("172.30.0.2/16", "172.30.0.1"))
     seen = standing(after).rules(rule("0.0.0.0/0", 7101, mark=MARK))
     without = replace(seen.snapshot, rules=tuple(r for r in seen.snapshot.rules if r.table == 7101))
     assert [str(step) for step in changes(after, without)] == [
-        *DOCKER_LINES[2:],
+        *DOCKER_LINES[3:],
         "ip rule del from all fwmark 0x5347 iif lo lookup 7101 priority 90 protocol 83",
     ]
 
@@ -253,6 +271,7 @@ def test_the_removal_takes_the_rule_first_and_the_gateways_own_route_last() -> N
         "ip rule del from all fwmark 0x5347 iif lo lookup 7100 priority 90 protocol 83",
         "ip route del default via 172.30.0.1 dev eth0 table 7100 proto 83",
         "ip route del 172.30.0.0/16 dev eth0 scope link table 7100 proto 83",
+        "ip route del unreachable default metric 4294967295 table 7100 proto 83",
     ]
 
 
@@ -260,7 +279,7 @@ def test_what_a_stranger_set_counts_but_is_never_taken() -> None:
     """The kernel refuses a rule that stands already, whoever made it."""
     served = want(container("172.30.0.2/16", "172.30.0.1"))
     theirs = Seen().rules(rule("172.30.0.0/16", protocol=4), rule("10.0.0.0/8", 200, 90, protocol=0))
-    assert [str(step) for step in changes(served, theirs.snapshot)] == [*DOCKER_LINES[:2], DOCKER_LINES[3]]
+    assert [str(step) for step in changes(served, theirs.snapshot)] == [*DOCKER_LINES[:3], DOCKER_LINES[4]]
     assert changes(Wanted(), theirs.snapshot) == []
 
 
