@@ -54,8 +54,6 @@ class Openings:
     """The user that such a client runs as."""
     names: tuple[str, ...] = ()
     """The client's servers, which have to be looked up while the gate is closed."""
-    nobody: tuple[IPAddress, ...] = ()
-    """Where an empty datagram may be sent that ends at the first hop: it finds gateways (routers.py)."""
     ephemeral: tuple[int, int] = (32768, 60999)
     """First and last of the ports that connections opened from inside have."""
 
@@ -71,7 +69,6 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         _REPLY,
         f"meta mark {MARK:#x} accept",
         *(rule for name in openings.names for rule in _question(name)),
-        *map(_one_hop, openings.nobody),
         *_towards(hosts),
         _NO_NAMES,
         *(by_owner + rule for rule in _towards(servers)),
@@ -126,12 +123,6 @@ def _towards(networks: Collection[IPNetwork]) -> list[str]:
             elements = ", ".join(map(str, collapse_addresses(ours)))  # type: ignore[type-var]
             rules.append(f"{word} daddr {{ {elements} }} accept")
     return rules
-
-
-def _one_hop(nobody: IPAddress) -> str:
-    if nobody.version == IPV6:
-        return f"ip6 daddr {nobody} ip6 hoplimit 1 udp length 8 accept"
-    return f"ip daddr {nobody} ip ttl 1 udp length 8 accept"
 
 
 def _question(name: str) -> list[str]:

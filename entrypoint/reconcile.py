@@ -4,7 +4,7 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from entrypoint import machine, policy
@@ -78,7 +78,7 @@ class Reconciler:
         """The main table as it was before the client."""
         self.brought = Brought()
         """What the client's tunnel brings."""
-        self.also: Callable[[], Awaitable[None]] | None = None
+        self.also: Sequence[Callable[[], Awaitable[None]]] = ()
         """Awaited in each pass, once rules and routes stand: what else follows from the networks."""
         self._rtnl = rtnl
         self._settings = settings
@@ -217,8 +217,8 @@ class Reconciler:
         try:
             async with self._pass:
                 self.view = await self._passes()
-                if self.also:
-                    await self.also()
+                for follow in self.also:
+                    await follow()
         except OSError as error:
             self.view = replace(self.view, problem=str(error.strerror))
             asyncio.get_running_loop().call_later(READ_AGAIN_SECONDS, self._wake.set)

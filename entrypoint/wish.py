@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from entrypoint import udp
 from entrypoint.detect import ContainerNetwork
 from entrypoint.network import Route, Snapshot
 from entrypoint.policy import Brought, Wanted, assign_tables, in_front, wanted, with_tunnel
@@ -41,11 +42,12 @@ def wish(
 
     `before` are the main table's routes before the client, `questions` those that the search needs.
     """
+    answered = udp.gateways(seen.networks) if settings.udp_reply_ports else ()
     want = wanted(
         seen.networks,
         seen.tables,
         settings.rule_priority,
-        (*(settings.lan_networks or ()), *brought.beside),
+        (*(settings.lan_networks or ()), *brought.beside, *answered),
         seen.snapshot.named_addresses(),
     )
     want = replace(want, routes=(*want.routes, *questions))
