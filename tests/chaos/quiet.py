@@ -32,12 +32,15 @@ class Quiet:
 
     @classmethod
     def of(cls, host: Namespace, tunnel: str) -> Self:
-        """Look at a host; the addresses of the tunnel are the server's choice."""
+        """Look at a host; the addresses of the tunnel are the server's choice and told as one."""
         # A link that was made anew has another link-local address.
-        addresses = (
-            a for a in Kernel.of(host).addresses if not a.startswith(f"{tunnel} ") and " fe80:" not in a
-        )
-        return cls(Counter((*rules(host), *routes(host))), tuple(addresses))
+        addresses = [address for address in Kernel.of(host).addresses if " fe80:" not in address]
+        in_tunnel = [a.split()[1].partition("/")[0] for a in addresses if a.startswith(f"{tunnel} ")]
+        lines = [
+            " ".join("TUNNEL" if word in in_tunnel else word for word in line.split())
+            for line in (*rules(host), *routes(host))
+        ]
+        return cls(Counter(lines), tuple(a for a in addresses if not a.startswith(f"{tunnel} ")))
 
     @property
     def ours(self) -> bool:
