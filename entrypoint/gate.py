@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import collapse_addresses, ip_address, ip_network
 
 from entrypoint.chains import Chain, Place
-from entrypoint.network import IPV6, MARK, TUNNEL_KINDS, IPAddress, IPNetwork
+from entrypoint.network import DISCARD_PORT, IPV6, MARK, NOBODY, TUNNEL_KINDS, IPAddress, IPNetwork
 
 LABEL_MAX, NAME_MAX = 63, 253
 """Bytes of a label and of a name (RFC 1035)."""
@@ -32,6 +32,14 @@ _NEIGHBOURS = (
 """What IPv6 cannot do without, none of which a router hands on. Connection tracking does not track it."""
 
 
+_ONE_HOP = {4: "ip daddr {} ip ttl 1", 6: "ip6 daddr {} ip6 hoplimit 1"}
+_ROUTERS = tuple(
+    f"{words.format(NOBODY[version])} udp dport {DISCARD_PORT} udp length 8 accept"
+    for version, words in _ONE_HOP.items()
+)
+"""The question whether a network's router forwards: empty, and gone after one hop."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Openings:
     """What is let through beside the tunnel, replies and the client's marked packets."""
@@ -46,8 +54,6 @@ class Openings:
     """The user that such a client runs as."""
     names: tuple[str, ...] = ()
     """The client's servers, which have to be looked up while the gate is closed."""
-    nobody: tuple[IPAddress, ...] = ()
-    """Where an empty datagram may be sent that ends at the first hop: it finds gateways (routers.py)."""
     ephemeral: tuple[int, int] = (32768, 60999)
     """First and last of the ports that connections opened from inside have."""
 
@@ -63,12 +69,12 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         _REPLY,
         f"meta mark {MARK:#x} accept",
         *(rule for name in openings.names for rule in _question(name)),
-        *map(_one_hop, openings.nobody),
         *_towards(hosts),
         _NO_NAMES,
         *(by_owner + rule for rule in _towards(servers)),
         *_towards((*openings.connected, *openings.listed)),
         *_NEIGHBOURS,
+        *_ROUTERS,
     )
     forward = (_INTO_TUNNEL, _REPLY, _NO_NAMES, *_towards(openings.connected))
     first, last = openings.ephemeral
@@ -117,12 +123,6 @@ def _towards(networks: Collection[IPNetwork]) -> list[str]:
             elements = ", ".join(map(str, collapse_addresses(ours)))  # type: ignore[type-var]
             rules.append(f"{word} daddr {{ {elements} }} accept")
     return rules
-
-
-def _one_hop(nobody: IPAddress) -> str:
-    if nobody.version == IPV6:
-        return f"ip6 daddr {nobody} ip6 hoplimit 1 udp length 8 accept"
-    return f"ip daddr {nobody} ip ttl 1 udp length 8 accept"
 
 
 def _question(name: str) -> list[str]:

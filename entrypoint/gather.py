@@ -85,6 +85,11 @@ def gather(
                 for setting, failure in hooks.failures.items()
             ),
             *((WarningFacts(name="dns", text=dns.problem),) if dns.problem else ()),
+            *(
+                (WarningFacts(name="firewall", text=kill_switch.problem),)
+                if kill_switch.problem and not kill_switch.on
+                else ()
+            ),
         ),
         restarts=supervisor.restarts,
         repairs=reconciler.repairs,

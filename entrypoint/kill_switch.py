@@ -3,9 +3,8 @@
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from entrypoint import firewall, machine, routers
+from entrypoint import firewall, machine
 from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
@@ -18,7 +17,6 @@ log = logging.getLogger(__name__)
 
 PART = "gate"
 """Our share of the firewall's table."""
-_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class KillSwitch:
@@ -45,7 +43,8 @@ class KillSwitch:
     async def begin(self) -> None:
         """Close before anything else is done; raises MissingPrivilege or BadSettings where that cannot be."""
         if not self.on:
-            if firewall.stands():
+            # Where UDP_REPLY_PORTS wants a table as well, the first pass takes from it what is not wanted.
+            if firewall.stands() and not self._settings.udp_reply_ports:
                 log.warning("opening the gate that an earlier run left closed: KILL_SWITCH=off")
                 await self._firewall.apply()
             return
@@ -84,12 +83,6 @@ class KillSwitch:
             servers=self._reconciler.brought.pinned,
             user=os.geteuid(),
             names=whole_names(self.names, machine.search_domains()),
-            nobody=tuple(routers.SOMEBODY.values()),
-            ephemeral=_ephemeral(),
+            ephemeral=machine.ephemeral_ports(),
         )
         await self._firewall.want(PART, chains(openings))
-
-
-def _ephemeral() -> tuple[int, int]:
-    first, last = _PORTS.read_text().split()
-    return int(first), int(last)

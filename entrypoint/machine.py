@@ -124,6 +124,30 @@ def tcp_peers(addresses: Iterable[IPAddress]) -> set[IPAddress]:
     return found
 
 
+def wildcard_udp_ports(besides: int) -> set[int]:
+    """Return the ports of UDP services on every address, less those of a process and its descendants.
+
+    Ports that the kernel gives to whoever names none are no service's.
+    """
+    first, last = ephemeral_ports()
+    ours = {besides, *(child.pid for child in psutil.Process(besides).children(recursive=True))}
+    return {
+        connection.laddr.port
+        for connection in psutil.net_connections("udp")
+        if connection.laddr
+        and not connection.raddr
+        and _plain(connection.laddr.ip).is_unspecified
+        and not first <= connection.laddr.port <= last
+        and connection.pid not in ours
+    }
+
+
+def ephemeral_ports() -> tuple[int, int]:
+    """Return the first and last port that the kernel gives to sockets that name none."""
+    first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    return int(first), int(last)
+
+
 def resolvers() -> list[IPAddress]:
     """Return the resolvers of /etc/resolv.conf, less those on the loopback, such as Docker's own."""
     found = []

@@ -13,6 +13,12 @@ PROTOCOL = 83
 MARK = 0x5347
 """SO_MARK of a client's own packets ("SG"): they leave by the gateway, whatever the tunnel covers."""
 
+NOBODY: dict[int, IPAddress] = {4: IPv4Address("192.0.2.83"), 6: IPv6Address("2001:db8::83")}
+"""Whom a router is asked about: of the networks for documentation (RFC 5737, RFC 3849), where nobody is."""
+
+DISCARD_PORT = 9
+"""Of RFC 863, for a question that nobody gets."""
+
 IPV6 = 6
 """What `version` says of an IPv6 address."""
 

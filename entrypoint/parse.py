@@ -235,10 +235,10 @@ def _host(text: str) -> IPAddress | str:
     return address
 
 
-def ports(value: str) -> tuple[range, ...] | None:
-    """Take ports and ranges of ports; `all` is None."""
+def ports(value: str) -> tuple[range, ...]:
+    """Take ports and ranges of ports, or `all`."""
     if value == "all":
-        return None
+        return (range(1, 65536),)
     found = []
     for item in _items(value):
         first, dash, last = item.partition("-")

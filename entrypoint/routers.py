@@ -12,14 +12,11 @@ import struct
 from collections.abc import Collection
 from ipaddress import ip_address, ip_network
 
-from entrypoint.network import IPV6, IPAddress, Route
+from entrypoint.network import DISCARD_PORT, IPV6, NOBODY, IPAddress, Route
 from entrypoint.rtmessages import family
 
-SOMEBODY = {4: ip_address("192.0.2.83"), 6: ip_address("2001:db8::83")}
-"""Of the networks for documentation (RFC 5737, RFC 3849): nobody is there, and nothing gets that far."""
-TRIES_SECONDS = (0.3, 0.7, 1.0)
+TRIES_SECONDS = (0.3, 0.7, 1.0, 2.0)
 """How long an answer is awaited at each try; an IPv6 address can be held back for some two seconds."""
-_DISCARD = 9
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _ORIGIN_ICMP = {2, 3}
 """SO_EE_ORIGIN_ICMP and SO_EE_ORIGIN_ICMP6 of linux/errqueue.h."""
@@ -32,7 +29,7 @@ _EXTENDED_ERROR = struct.Struct("=IBBBxII")
 
 def question(candidate: IPAddress, link: str, table: int) -> Route:
     """Return the route that has to stand while a candidate is asked: to nobody, by the candidate."""
-    return Route(ip_network(SOMEBODY[candidate.version]), link, table, candidate)
+    return Route(ip_network(NOBODY[candidate.version]), link, table, candidate)
 
 
 async def forwards(source: IPAddress, own: Collection[IPAddress]) -> bool:
@@ -68,7 +65,7 @@ def _send(sock: socket.socket, source: IPAddress) -> None:
         sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
     sock.bind((str(source), 0))
-    sock.connect((str(SOMEBODY[source.version]), _DISCARD))
+    sock.connect((str(NOBODY[source.version]), DISCARD_PORT))
     sock.send(b"")
 
 

@@ -24,6 +24,7 @@ from entrypoint.reconcile import Reconciler, see_that_it_is_no_host
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
+from entrypoint.udp_replies import UdpReplies
 from healthcheck import ask
 from healthcheck.facts import Facts
 from healthcheck.server import let_in, listen, serve
@@ -64,10 +65,11 @@ async def run(settings: Settings, warnings: list[str]) -> None:
             await kill_switch.begin()
             client, endpoint, run_dir = _prepare(settings, stack)
             kill_switch.names = client.hosts
-            reconciler.also = kill_switch.follow
+            udp = UdpReplies(settings, reconciler, firewall)
+            reconciler.also = (kill_switch.follow, udp.follow)
             supervisor = Supervisor(client, reconciler, settings, run_dir)
             parts = rtnl, reconciler, supervisor, run_dir
-            running = _Run(settings, *parts, firewall=firewall, kill_switch=kill_switch)
+            running = _Run(settings, *parts, firewall=firewall, kill_switch=kill_switch, udp=udp)
             await running.live(endpoint, stop)
 
 
@@ -116,6 +118,7 @@ class _Run:
         *,
         firewall: Firewall,
         kill_switch: KillSwitch,
+        udp: UdpReplies,
     ) -> None:
         self._settings = settings
         self._rtnl = rtnl
@@ -123,6 +126,7 @@ class _Run:
         self._supervisor = supervisor
         self._firewall = firewall
         self._kill_switch = kill_switch
+        self._udp = udp
         self._overlaps: list[Overlap] = []
         self._came_up = asyncio.Event()
         self._dns = Dns(settings, run_dir, lambda: surroundings(supervisor, reconciler, settings.vpn_dns))
@@ -175,6 +179,7 @@ class _Run:
             await _end(tasks)
             await self._dns.close()
             removed = await reconciler.remove()
+            await self._udp.end()
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         supervisor.stopped()
@@ -246,9 +251,10 @@ class _Run:
                 log.info("up: %s %s", link.name, " ".join(str(address) for address in addresses))
                 try:
                     await self._find_overlaps(link)
+                    await asyncio.to_thread(self._udp.tell)
                 except (OSError, RuntimeError) as error:
                     # RuntimeError: no thread can be started where a limit of processes is reached.
-                    log.warning("cannot tell overlaps: %s", error)
+                    log.warning("cannot tell overlaps and services on UDP: %s", error)
                 if self._probe:
                     await self._probe.first.wait()
                 found = verdict(self._facts())

@@ -17,8 +17,6 @@ from entrypoint.parse import Parser
 
 CONFIG_FOLDER = Path("/vpn")
 """Where VPN_CONFIG=auto looks."""
-NOT_YET: tuple[str, ...] = ()
-"""No value of this setting is built: it is declared so that it is refused, not ignored."""
 _IN_FILE = parse.absolute("/run/secrets/vpn_password")
 
 
@@ -32,8 +30,6 @@ class Setting:
     help: str
     unit: str
     secret: bool
-    only: tuple[str, ...] | None
-    """The values that are built so far; None for all, empty for none."""
 
     def parse(self, value: str) -> Any:
         """Turn the text into its value; raises ValueError that names setting, value and fix."""
@@ -41,14 +37,10 @@ class Setting:
         hidden = self.secret or self.parser in {parse.words, parse.command}
         shown = self.name if hidden else f"{self.name}={parse.shown(value)}"
         try:
-            parsed = self.parser(value)
+            return self.parser(value)
         except ValueError as error:
             quotes = "; the quotes are a part of the value: write it without" if parse.quoted(value) else ""
             raise ValueError(f"{shown} {error}{quotes}") from None
-        if self.only is not None and parsed not in map(self.parser, self.only):
-            built = f"; so far only {', '.join(self.only)}" if self.only else ""
-            raise ValueError(f"{shown} is not built yet{built}; leave {self.name} out")
-        return parsed
 
 
 def _setting(
@@ -58,9 +50,8 @@ def _setting(
     *,
     unit: str = "",
     secret: bool = False,
-    only: tuple[str, ...] | None = None,
 ) -> Any:
-    return field(metadata={"row": (default, parser, help_text, unit, secret, only)})
+    return field(metadata={"row": (default, parser, help_text, unit, secret)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +131,9 @@ class Settings:
     udp_reply_ports: tuple[range, ...] | None = _setting(
         "",
         parse.ports,
-        "ports, ranges or `all`: UDP services on wildcard sockets that must answer both ways",
+        "ports, ranges or `all`: UDP services on wildcard sockets that must answer both ways; they see the "
+        "gateway as the client",
         unit="ports",
-        only=NOT_YET,
     )
     kill_switch: str = _setting("off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel")
     rule_priority: int = _setting(
@@ -220,11 +211,7 @@ def markdown_table() -> str:
     lines = ["| name | default | unit | meaning |", "| --- | --- | --- | --- |"]
     for row in TABLE:
         default = f"`{row.default}`" if row.default else "–"  # noqa: RUF001 - a dash for "none"
-        later = ""
-        if row.only is not None:
-            built = ", ".join(f"`{value}`" for value in row.only)
-            later = f"; so far only {built}" if built else "; **not built yet**"
-        lines.append(f"| `{row.name}` | {default} | {row.unit or '–'} | {row.help}{later} |")  # noqa: RUF001 - as above
+        lines.append(f"| `{row.name}` | {default} | {row.unit or '–'} | {row.help} |")  # noqa: RUF001 - as above
     return "\n".join(lines) + "\n"
 
 
@@ -235,7 +222,7 @@ def _value(row: Setting, given: Mapping[str, str]) -> Any:
         raise ValueError(f"{row.name} and {name_file} are both set; leave one of them")
     held_by: Path | None = None
     if file is not None:
-        held_by = Setting(name_file, "", _IN_FILE, "", "", row.secret, None).parse(file)
+        held_by = Setting(name_file, "", _IN_FILE, "", "", row.secret).parse(file)
         value = read_value(row.name, held_by)
     elif value is None:
         value = row.default

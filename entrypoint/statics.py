@@ -6,6 +6,9 @@ from dataclasses import replace
 from entrypoint.network import CONFIGURED, IPV6, PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Wanted, main_routes
 
+MAX = 512
+"""So many are copied: who routes more than that by single routes has a router of its own."""
+
 
 def with_static_routes(
     want: Wanted, snapshot: Snapshot, tables: Mapping[str, int], before: Collection[Route]
@@ -15,23 +18,19 @@ def with_static_routes(
     A reply to a LAN behind a second router goes by that one then. Only routes are taken that stood `before`
     the client, or whose protocol says who configures the link: a server can push routes to any neighbour.
     """
-    trusted = [
-        route
-        for route in main_routes(snapshot)
-        if route.link in tables
-        and route.gateway
-        and not route.is_default
-        and (route.protocol in CONFIGURED or route in before)
-    ]
-    copies: dict[tuple[object, int], Route] = {}
-    for route in sorted(trusted, key=lambda route: route.metric):
+    places = {(route.destination, route.table) for route in want.routes}
+    ways = {(route.link, route.gateway) for route in want.routes if route.is_default}
+    new: list[Route] = []
+    for route in sorted(main_routes(snapshot), key=lambda route: route.metric):
+        if route.link not in tables or route.is_default or not route.gateway:
+            continue
         table = tables[route.link]
-        onlink = not _is_reached(route.gateway, route.link, snapshot)
-        copy = replace(route, table=table, onlink=onlink, metric=0, protocol=PROTOCOL)
-        copies.setdefault((route.destination, table), copy)
-    standing = {(route.destination, route.table) for route in want.routes}
-    new = [copy for place, copy in copies.items() if place not in standing]
-    return replace(want, routes=(*want.routes, *new))
+        trusted = route.protocol in CONFIGURED or route in before
+        if trusted and (route.destination, table) not in places and (route.link, route.gateway) not in ways:
+            places.add((route.destination, table))
+            onlink = not _is_reached(route.gateway, route.link, snapshot)
+            new.append(replace(route, table=table, onlink=onlink, metric=0, protocol=PROTOCOL))
+    return replace(want, routes=(*want.routes, *new[:MAX]))
 
 
 def _is_reached(gateway: IPAddress | None, link: str, snapshot: Snapshot) -> bool:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from entrypoint.parse import shown
+
 LINE_MAX_BYTES = 254
 """The longest line outside of a block; openvpn ends with an error at a longer one, be it a comment."""
 PARAMETER_MAX_BYTES = 256
@@ -109,7 +111,7 @@ def arguments(args: Sequence[str]) -> Iterator[Directive]:
         elif words:
             words.append(arg)
         else:
-            raise ValueError(f'"{arg}", which does not begin with "--"')
+            raise ValueError(f'{shown(arg)}, which does not begin with "--"')
     if words:
         yield _plain(words[0], words[1:], 0)
 

@@ -6,6 +6,7 @@ from tests.kernel.conftest import LIMIT_SECONDS, Container
 from tests.kernel.held import Monitor, ours, way
 from tests.kernel.test_standing import DOCKER
 from tests.kernel.test_watching import quiet
+from tests.lab.namespaces import join
 from tests.lab.traffic import Capture
 from tests.lab.waiting import until
 
@@ -22,11 +23,15 @@ def second_network(container: Container, *, forwards: bool) -> None:
     """Connect eth1, whose first addresses are the router's."""
     for sysctl in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
         container.router.sysctl(sysctl, int(forwards))
-    container.connect("eth1", *SECOND)
+    join(container.router, "to-eth1", container.host, "eth1")
     if forwards:
         container.router.ip("-6 route replace default dev to-eth0")
-    for address in ROUTER:
-        container.router.ip(f"address add {address} dev to-eth1{' nodad' if ':' in address else ''}")
+    # The router is there before its network is.
+    for host, link, addresses in (
+        (container.router, "to-eth1", ROUTER),
+        (container.host, "eth1", SECOND),
+    ):
+        host.ip(*(f"address add {a} dev {link}{' nodad' if ':' in a else ''}" for a in addresses))
 
 
 def asked(container: Container) -> list[str]:

@@ -22,6 +22,7 @@ from entrypoint.settings import TABLE, load
 from tests.kernel.conftest import LIMIT_SECONDS, Container
 from tests.kernel.probing import probing
 from tests.kernel.scripted import comes, inside, supervised, tunnel_lines
+from tests.lab.addresses import V4
 from tests.lab.sidecar import Sidecar
 from tests.lab.waiting import until
 from tests.unit.samples import SAMPLES
@@ -354,6 +355,15 @@ def log_level(container: Container, tmp_path: Path, sample: str) -> None:
     assert not [line for line in sidecar.lines if " info " in line or "ip rule add" in line]
 
 
+def udp_reply_ports(container: Container, tmp_path: Path, sample: str) -> None:
+    """Have what comes for these ports from beyond the network seem to come from its gateway."""
+    sidecar = started(container, tmp_path, UDP_REPLY_PORTS=sample)
+    sidecar.wait_for_line("openvpn: ")
+    rule = container.host.run("nft", "list", "chain", "inet", "sidegate", "udp_replies").stdout
+    assert "saddr != 172.30.0.0/16 udp dport { 53, 5000-5100 } snat" in rule
+    assert f"to {V4.docker_gateway}" in rule
+
+
 def log_format(container: Container, tmp_path: Path, sample: str) -> None:
     """Read each line as an object."""
     sidecar = started(container, tmp_path, LOG_FORMAT=sample)
@@ -380,6 +390,7 @@ EFFECTS: dict[str, Callable[[Container, Path, str], None]] = {
     "RESTART_DELAY_MAX": restart_delay_max,
     "LAN_NETWORKS": lan_networks,
     "GATEWAYS": gateways,
+    "UDP_REPLY_PORTS": udp_reply_ports,
     "KILL_SWITCH": kill_switch,
     "RULE_PRIORITY": rule_priority,
     "ROUTE_TABLE": route_table,

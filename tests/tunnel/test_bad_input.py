@@ -58,7 +58,6 @@ ALONE = {
     "beside": ({"VPN_CLIENT": "none"}, "cannot use VPN_CONFIG: VPN_CLIENT=none has no use for it"),
     "name-without-password": ({"VPN_USERNAME": "ada"}, "VPN_USERNAME is set without VPN_PASSWORD"),
     "password-without-name": ({"VPN_PASSWORD": "x"}, "VPN_PASSWORD is set without VPN_USERNAME"),
-    "kill-switch": ({"KILL_SWITCH": "on"}, "KILL_SWITCH='on' is not built yet"),
     "scripts": ({"VPN_ARGS": "--up /bin/true"}, "VPN_ARGS"),
     "env-file": ({"ENV_FILE": "/no/such"}, "/no/such"),
     "secret-file": ({"VPN_PASSWORD_FILE": "/no/such", "VPN_USERNAME": "a"}, "VPN_PASSWORD_FILE"),

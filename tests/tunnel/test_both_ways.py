@@ -83,9 +83,12 @@ def test_a_second_network_joins_while_up(lab: Lab, product: Product) -> None:
     assert sidecar.ready()
 
 
-def test_a_gateway_that_no_route_tells_is_found_or_named(lab: Lab, product: Product) -> None:
+@pytest.mark.parametrize("kill_switch", ["off", "on"])
+def test_a_gateway_that_no_route_tells_is_found_or_named(
+    lab: Lab, product: Product, kill_switch: str
+) -> None:
     """The second network's router answers as one in IPv4; without a route of its own in IPv6 it does not."""
-    sidecar = product.start()
+    sidecar = product.start(KILL_SWITCH=kill_switch)
     lab.connect_second_network()
     until(lambda: connects(lab.laptop, V4.server_a, SECOND_PORT, timeout=0.3), 3, "the second network")
     sidecar.wait_for_line(r"cannot find the gateway of eth1 \(fd00:31::/64\): .*set GATEWAYS=eth1=")

@@ -13,6 +13,7 @@ from tests.lab.namespaces import Namespace
 from tests.lab.sidecar import HEALTH, Sidecar
 from tests.lab.topology import Lab
 from tests.lab.traffic import Capture, reaches
+from tests.lab.waiting import until
 from tests.tunnel.product import AnyProduct, Product, our_rules, seconds_until
 
 EVERYWHERE = {"HEALTH_LISTEN": f"[::]:{HEALTH[1]}"}
@@ -77,7 +78,7 @@ def test_a_network_that_is_connected_later_is_heard(lab: Lab, product: Product) 
     """Docker's second network is served as soon as it is there."""
     product.start(**EVERYWHERE)
     lab.connect_second_network()
-    assert heard(lab.server_a, V4.second_sidecar)
+    until(lambda: heard(lab.server_a, V4.second_sidecar), 3, "the second network to be heard")
 
 
 # Nothing awaited is checked: whoever is thrown out comes back at once.

@@ -45,16 +45,18 @@ def test_one_rule_is_replaced_where_the_others_stand() -> None:
     """By its handle, so that the chain is whole at each moment."""
     changed = Chain("out", PLACE, "drop", ("accept", "drop"))
     assert changes([changed], {"out": held(OUT)}, KNOWN) == [
-        f"replace rule inet sidegate out handle 11 {marked('drop')}"
+        f"add rule inet sidegate out handle 11 {marked('drop')}",
+        "delete rule inet sidegate out handle 11",
     ]
 
 
 def test_a_rule_that_says_something_else_than_when_it_was_set_is_replaced() -> None:
     """Its mark alone is not believed, nor that of an earlier run."""
     assert changes([OUT], {"out": held(OUT)}, {**KNOWN, comment("accept"): "other"}) == [
-        f"replace rule inet sidegate out handle 10 {marked('accept')}"
+        f"add rule inet sidegate out handle 10 {marked('accept')}",
+        "delete rule inet sidegate out handle 10",
     ]
-    assert len(changes([OUT], {"out": held(OUT)}, {})) == len(OUT.rules)
+    assert len(changes([OUT], {"out": held(OUT)}, {})) == 2 * len(OUT.rules)
 
 
 def test_policy_and_place_are_seen() -> None:
@@ -77,7 +79,7 @@ def test_as_many_rules_as_wanted_are_left(wanted: list[str], there: list[str]) -
     """Whatever stood there: replaced one by one, or all added to an empty chain."""
     seen = held(Chain("out", PLACE, "drop", tuple(there)))
     lines = changes([Chain("out", PLACE, "drop", tuple(wanted))], {"out": seen}, {})
-    added = [line for line in lines if line.startswith("add rule")]
+    added = [line for line in lines if line.startswith("add rule") and " handle " not in line]
     if len(wanted) == len(there):
         assert added == []
     else:

@@ -220,7 +220,7 @@ def test_what_is_no_number_in_range_is_refused(text: str) -> None:
     ("parser", "text", "value"),
     [
         (parse.ports, "53 5000-5002", (range(53, 54), range(5000, 5003))),
-        (parse.ports, "all", None),
+        (parse.ports, "all", (range(1, 65536),)),
         (parse.dns, "keep", "keep"),
         (parse.dns, "10.0.0.53,fd00::53", (ip_address("10.0.0.53"), ip_address("fd00::53"))),
     ],

@@ -1,0 +1,75 @@
+"""UDP services on wildcard sockets: which rules make their replies leave the side they came from. Pure.
+
+Such a socket sends with no source yet, so no rule by source helps: the route is chosen by the destination
+alone. Therefore the destination is changed: what comes by a container's link from beyond its network seems to
+come from that network's gateway, and connection tracking turns the reply back.
+"""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_network
+
+from entrypoint.chains import Chain, Place
+from entrypoint.detect import ContainerNetwork
+from entrypoint.network import IPV6, IPAddress, IPNetwork
+
+SOURCE_NAT = 100
+"""NF_IP_PRI_NAT_SRC of linux/netfilter_ipv4.h."""
+_EVERY = range(1, 65536)
+
+Ports = Sequence[range]
+
+
+def chains(networks: Iterable[ContainerNetwork], ports: Ports) -> tuple[Chain, ...]:
+    """Return the chain; it stands with no network, too, so that connections are tracked from the start.
+
+    Else a packet of the client's own flow would be taken for somebody's first one.
+    """
+    rules = tuple(
+        f'iifname "{network.link}" {word} saddr != {network.network} {listed(ports)} snat {word} to {gateway}'
+        for network, gateway in _served(networks)
+        for word in ("ip6" if gateway.version == IPV6 else "ip",)
+    )
+    return (Chain("udp_replies", Place("nat", "input", SOURCE_NAT), "accept", rules),)
+
+
+def gateways(networks: Iterable[ContainerNetwork]) -> tuple[IPNetwork, ...]:
+    """Return whom the services then answer: a route that a server pushes onto them must not take that."""
+    return tuple(ip_network(gateway) for _, gateway in _served(networks))
+
+
+def not_served(networks: Iterable[ContainerNetwork]) -> list[str]:
+    """Return the networks whose gateway has no address of its own network, as links and networks.
+
+    From a link-local gateway a service would answer with its own link-local address.
+    """
+    served = {network.key for network, _ in _served(networks)}
+    return [f"{n.link} ({n.network})" for n in networks if n.gateway and n.key not in served]
+
+
+def unheard(wildcard: Iterable[int], ports: Ports) -> list[int]:
+    """Return the ports of wildcard sockets that are not among these."""
+    return sorted({port for port in wildcard if not any(port in span for span in ports)})
+
+
+def _served(networks: Iterable[ContainerNetwork]) -> Iterable[tuple[ContainerNetwork, IPAddress]]:
+    for network in networks:
+        address = network.gateway.address if network.gateway else None
+        if address is None or address.version != network.interface.version:
+            continue
+        if address.version != IPV6 or not address.is_link_local:
+            yield network, address
+
+
+def listed(ports: Ports) -> str:
+    """Write the ports as nft takes them: intervals of a set must not overlap."""
+    merged: list[range] = []
+    for span in sorted(ports, key=lambda span: span.start):
+        if merged and span.start <= merged[-1].stop:
+            merged[-1] = range(merged[-1].start, max(merged[-1].stop, span.stop))
+        else:
+            merged.append(span)
+    if merged == [_EVERY]:
+        return "meta l4proto udp"
+    return (
+        f"udp dport {{ {', '.join(f'{s.start}-{s[-1]}' if len(s) > 1 else str(s.start) for s in merged)} }}"
+    )
