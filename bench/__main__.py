@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import image, procfs, report, steady
+from bench import image, procfs, report, steady, storm
 from bench.clients import CLIENTS, Contender
 from bench.trial import Stage, Trial
 from tests.lab.topology import Lab
@@ -99,6 +99,9 @@ def _steady_rows(stage: Stage, how: image.Image, idle: float) -> list[report.Row
     rows = [report.scraped_row(steady.scraped(stage, sidegate))]
     if idle:
         rows += report.idle_rows(idle, *(_idle(stage, each, idle) for each in (bare, sidegate)))
+    _say(f"{storm.DELETIONS} deletions of the rule, and a storm of routes beside each")
+    heal = storm.heal_times(stage, sidegate)
+    rows += report.storm_rows(heal, *(storm.storm(stage, each) for each in (bare, sidegate)))
     _say(f"HEALTHCHECK and its alternatives: {steady.PROBES} runs of each")
     return rows + report.probe_rows(steady.health_checks(stage, sidegate, how))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from entrypoint import resolv_conf
 from entrypoint.detect import ContainerNetwork
+from entrypoint.dns_silence import Silence
 from entrypoint.dnsmasq import PROGRAM, Dnsmasq
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.inotify import FileWatch
@@ -92,6 +93,7 @@ class Dns:
         self._look = look
         self._one = asyncio.Lock()
         self._dnsmasq = Dnsmasq(run_dir, self.wake.set)
+        self._silence = Silence()
         self._before: str | None = None
         """What resolv.conf said before us and before the client; None until `begin`."""
         self._begun = False
@@ -108,7 +110,7 @@ class Dns:
     def problem(self) -> str | None:
         """What is not as VPN_DNS wants it; None where all is."""
         none = NONE_BROUGHT if self._none_brought else None
-        return self._dnsmasq.problem or self._unwritable or none
+        return self._dnsmasq.problem or self._unwritable or none or self._silence.problem
 
     async def begin(self) -> None:
         """Mend what a killed run left, and have our resolver asked; raises BadSettings where it cannot."""
@@ -161,6 +163,7 @@ class Dns:
 
     async def close(self) -> None:
         """Put resolv.conf back and end our resolver; client and `keep` have ended."""
+        self._silence.end()
         self._put_back()
         await self._dnsmasq.stop()
         if self._begun:
@@ -211,6 +214,7 @@ class Dns:
             if changed:
                 asked = ", ".join(map(str, upstream.resolvers or before.resolvers))
                 log.info("names are asked of %s", asked or "nobody: there is no resolver")
+                self._silence.ask(upstream.resolvers, upstream.link)
         except OSError as error:
             problem = f"cannot write {error.filename or FILE}: {error.strerror}"
             if problem != self._unwritable:

@@ -1,4 +1,4 @@
-"""The kernel's links, addresses, routes and rules: read, ask, apply. The only module that knows pyroute2.
+"""The kernel's links, addresses, routes and rules: read, ask, apply; with dumps.py, all that knows pyroute2.
 
 Events come by a socket of their own (watch.py): on a shared one the broadcast of our own change would land
 in a request's answer.
@@ -7,24 +7,18 @@ in a request's answer.
 import asyncio
 import errno
 import logging
-import struct
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from entrypoint import rtmessages
+from entrypoint import dumps, rtmessages
 from entrypoint.faults import MissingPrivilege
 from entrypoint.lean_pyroute2 import (
-    NLM_F_DUMP,
-    NLM_F_MULTI,
     NLM_F_REQUEST,
     RTM_GETROUTE,
-    RTM_NEWROUTE,
     AsyncIPRoute,
     NetlinkDumpInterrupted,
     NetlinkError,
-    NetlinkRequest,
-    rtmsg,
 )
 from entrypoint.network import (
     IPV6,
@@ -48,11 +42,7 @@ log = logging.getLogger(__name__)
 _RTM_F_LOOKUP_TABLE, _RTM_F_FIB_MATCH = 0x1000, 0x2000
 _GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
 _BAD_GATEWAY = {errno.EINVAL, errno.ENETUNREACH, errno.EHOSTUNREACH}
-_NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
 
-
-# What stands for a route that is not decoded. pyroute2 takes a datagram without any message for the end.
-_PASSED_OVER = {"header": {"type": RTM_NEWROUTE, "flags": NLM_F_MULTI, "error": None}}
 
 T = TypeVar("T")
 
@@ -95,7 +85,8 @@ class Rtnl:
 
         async def read() -> tuple[Route, ...]:
             names = {link.index: link.name}
-            return tuple([r for v in VERSIONS for r in await self._routes(v, link.index, names, some=False)])
+            both = [await dumps.routes(self._netlink, v, link.index, names) for v in VERSIONS]
+            return tuple(route for found in both for route in found)
 
         return await self._whole(read)
 
@@ -128,19 +119,20 @@ class Rtnl:
             for version in VERSIONS:
                 # The client's own routes into the tunnel may be thousands, and concern nobody.
                 protocol = PROTOCOL if tunnel else 0
-                found = await self._routes(version, index, names, protocol, some=not (tunnel or whole))
+                tables = None if tunnel or whole else self._tables
+                found = await dumps.routes(self._netlink, version, index, names, protocol, tables=tables)
                 if not (tunnel or whole or any(route.is_default for route in found)):
                     # Any route may be the one that tells the gateway.
-                    found = await self._routes(version, index, names, some=False)
+                    found = await dumps.routes(self._netlink, version, index, names)
                 routes += found
-        ends = [end for version in VERSIONS for end in await self._last_resorts(version)]
+        ends = [end for v in VERSIONS for end in await dumps.last_resorts(self._netlink, v)]
         return Snapshot(links, addresses, tuple(routes), tuple(ends), rules, places)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""
         names = {link.index: link.name for link in links}
         async with self._lock:
-            message = _route_request(destination.version)
+            message = dumps.route_request(destination.version)
             bits = destination.max_prefixlen
             message["dst_len"] = message["src_len"] = bits
             # IPv6 tells the table unasked, and refuses the flag.
@@ -164,7 +156,7 @@ class Rtnl:
         None where another route takes it, or none does.
         """
         async with self._lock:
-            message = _route_request(somewhere.version)
+            message = dumps.route_request(somewhere.version)
             message["dst_len"], message["flags"] = somewhere.max_prefixlen, _RTM_F_FIB_MATCH
             message["attrs"] = [("RTA_DST", str(somewhere))]
             try:
@@ -218,54 +210,6 @@ class Rtnl:
                 arguments = rtmessages.link_arguments(state, await self._index(state.link))
                 await self._netlink.link(change.verb, **arguments)
 
-    async def _routes(
-        self, version: int, link: int, names: dict[int, str], protocol: int = 0, *, some: bool
-    ) -> list[Route]:
-        """Read the routes by a link, of one protocol or (0) of all; `some` leaves out what is nobody's."""
-        wish = [("RTA_OIF", link)]
-        answers = await self._dump(version, {"proto": protocol}, wish, self._some if some else None)
-        return [route for answer in answers for route in rtmessages.unicast_routes(answer, names)]
-
-    async def _last_resorts(self, version: int) -> list[LastResort]:
-        wish = {"proto": PROTOCOL, "type": rtmessages.RTN_UNREACHABLE}
-        found = [rtmessages.last_resort(answer) for answer in await self._dump(version, wish)]
-        return [end for end in found if end]
-
-    async def _dump(
-        self,
-        version: int,
-        fields: dict[str, int],
-        attributes: Iterable[Any] = (),
-        parser: Callable[[bytes, int, int], Any] | None = None,
-    ) -> list[Any]:
-        """Return the routes of a family that the kernel finds by these fields and attributes."""
-        message = _route_request(version)
-        for name, value in fields.items():
-            message[name] = value
-        message["attrs"] = list(attributes)
-        request = NetlinkRequest(
-            self._netlink,
-            message,
-            msg_type=RTM_GETROUTE,
-            msg_flags=NLM_F_REQUEST | NLM_F_DUMP,
-            parser=parser,
-        )
-        try:
-            await request.send()
-            return [answer async for answer in request.response() if answer is not _PASSED_OVER]
-        except NetlinkError as error:
-            # A link that has just gone has no routes; its event brings us back.
-            if error.code not in {*_NO_SUCH_FAMILY, errno.ENODEV}:
-                raise
-        return []
-
-    def _some(self, data: bytes, offset: int, length: int) -> Any:
-        """Decode a message, unless it is a route that is nobody's: that takes a hundred times as long."""
-        kind, flags, sequence = struct.unpack_from("HHI", data, offset + 4)
-        if kind == RTM_NEWROUTE and not rtmessages.concerns_us(data, offset, self._tables):
-            return _PASSED_OVER
-        return self._netlink.marshal.parse_one_message(kind, flags, sequence, data, offset, length)
-
     async def _is_gone(self, change: Change) -> bool:
         """Tell whether the link of a change is there no more."""
         link = None if isinstance(change.item, Rule | LastResort) else change.item.link
@@ -282,12 +226,6 @@ def _socket() -> AsyncIPRoute:
     # With strict checking the kernel itself filters a dump by the attributes of the request: the thousands
     # of routes of a corporate VPN are never sent to us.
     return AsyncIPRoute(strict_check=True, ext_ack=True)
-
-
-def _route_request(version: int) -> Any:
-    message = rtmsg()
-    message["family"] = rtmessages.family(version)
-    return message
 
 
 def _cause(error: NetlinkError) -> str:

@@ -254,7 +254,7 @@ class _Run:
                     await asyncio.to_thread(self._udp.tell)
                 except (OSError, RuntimeError) as error:
                     # RuntimeError: no thread can be started where a limit of processes is reached.
-                    log.warning("cannot tell overlaps and services on UDP: %s", error)
+                    log.warning("cannot tell overlaps: %s", error)
                 if self._probe:
                     await self._probe.first.wait()
                 found = verdict(self._facts())

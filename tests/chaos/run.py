@@ -9,11 +9,6 @@ from tests.chaos.plan import Step, steps
 from tests.chaos.stage import KINDS, Stage
 
 
-def kind_of(seed: int) -> str:
-    """Choose the client for a seed."""
-    return KINDS[seed % len(KINDS)]
-
-
 def run(
     seed: int, seconds: float, *, kind: str | None = None, last: int | None = None, say: Callable[[str], None]
 ) -> int:
@@ -21,10 +16,12 @@ def run(
 
     Raises AssertionError that names seed and steps where something that must hold does not.
     """
-    chosen = kind or kind_of(seed)
-    say(f"seed {seed}, {chosen}")
+    chosen = kind or KINDS[seed % len(KINDS)]
+    probe, closed = seed // 4 % 2 == 1, seed // 8 % 2 == 1
+    said = f"{', somebody is asked' if probe else ''}{', the gate closed' if closed else ''}"
+    say(f"seed {seed}: {chosen}{said}")
     done: list[Step] = []
-    with Stage(seed, chosen) as stage:
+    with Stage(chosen, probe=probe, closed=closed, longest=float("inf")) as stage:
         ends = time.monotonic() + seconds
         try:
             for step in steps(seed, list(BLOWS)):

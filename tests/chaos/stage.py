@@ -5,15 +5,14 @@ import os
 import signal
 import socket
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from tests.kernel.held import OURS, routes, rules
+from tests.chaos.quiet import STRANGERS, Quiet
 from tests.lab.addresses import SECOND_PORT, SERVICE_PORT, V4, V6
+from tests.lab.leaks import LeakProbe, outward
 from tests.lab.sidecar import Sidecar
 from tests.lab.topology import Lab
 from tests.lab.traffic import reaches
@@ -34,36 +33,37 @@ MORE_DESCRIPTORS = 12
 PROGRAMS = {"openvpn": "openvpn", "wireguard": "wireguard-go", "openconnect": "openconnect"}
 """The client's program, by the first word of a kind of VPNS."""
 KINDS = ("openvpn", "openvpn-tcp", "wireguard", "openconnect")
-
-STRANGERS = (
-    "rule add from 10.77.0.0/16 lookup 77 priority 89",
-    f"rule add from {V4.docker} lookup 77 priority 90 suppress_prefixlength 0",
-    "-6 rule add from fd00:77::/64 lookup 77 priority 91",
-    "route add 203.0.113.0/24 dev lo",
-    "route add 203.0.113.0/25 dev lo table 77",
-    "-6 route add 2001:db8:77::/64 dev lo table 77",
-    "address add 192.0.2.77/32 dev lo",
-)
-"""What others have set. The link of it all is one that no blow falls on: what the kernel takes is not ours to
-give back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quiet:
-    """What stands while nothing happens, by iproute2."""
-
-    lines: Counter[str]
-    """Rules and routes, and how often each stands there."""
-    addresses: tuple[str, ...]
+SESSIONS = {
+    "openvpn": "udp port 1194",
+    "openvpn-tcp": "tcp port 1194",
+    "wireguard": "udp port 51820",
+    "openconnect": "ip",
+}
+"""What the client's own packets are."""
 
 
 class Stage:
     """Lab, server, service and sidecar; a context manager that takes all of it away."""
 
-    def __init__(self, seed: int, kind: str, *, patience: float = PATIENCE_SECONDS) -> None:
-        """Describe it; `kind` is one of KINDS, `patience` the seconds within which all must be well again."""
-        self.seed = seed
+    def __init__(
+        self,
+        kind: str,
+        *,
+        probe: bool = False,
+        closed: bool = False,
+        longest: float = 60.0,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        """Describe it; `kind` is one of KINDS.
+
+        `probe`: somebody is asked through the tunnel. `closed`: with the kill switch, and somebody tries to
+        get out all the time, `longest` seconds at most. `patience`: seconds within which all must be well.
+        """
         self.kind = kind
+        # WireGuard alone would take minutes to notice that its server is gone.
+        self.probe = probe or kind == "wireguard"
+        self.closed = closed
+        self.longest = longest
         self.patience = patience
         self.second_network = False
         """Whether the sidecar is in it."""
@@ -84,6 +84,10 @@ class Stage:
             self._quiet = {False: self._come_to_rest()}
             self.switch_second_network()
             self._quiet[True] = self._come_to_rest()
+            allowed = f"(host {V4.vpn_endpoint} and {SESSIONS[self.kind]}) or dst {V4.neighbour}"
+            self._outward = outward(self.lab.server_a, "veth-sidecar", self.host, allowed)
+            stack.enter_context(self._outward)
+            stack.enter_context(LeakProbe(self.host, (V4.laptop, V6.laptop), self.longest))
             self._stack = stack.pop_all()
         return self
 
@@ -96,6 +100,11 @@ class Stage:
     def sidecar(self) -> Sidecar:
         """The present run of the entrypoint."""
         return self._sidecar
+
+    @property
+    def got_out(self) -> list[str]:
+        """What left by the container's link and is neither a reply nor the client's own, a packet a line."""
+        return self._outward.packets
 
     def client_pids(self) -> list[int]:
         """Return the processes of the client's program."""
@@ -118,9 +127,10 @@ class Stage:
             # Docker tells no gateway of a second network.
             "GATEWAYS": f"eth1={V4.second_gateway},eth1={V6.second_gateway}",
         }
-        if self.kind == "wireguard" or self.seed % 2:
-            # WireGuard alone would take minutes to notice that its server is gone.
+        if self.probe:
             environment |= {"HEALTH_TARGET": V4.server_b, "HEALTH_INTERVAL": "1s"}
+        if self.closed:
+            environment["KILL_SWITCH"] = "on"
         self._sidecar = self.product.sidecar(environment).start()
         self.ended_by_us = False
 
@@ -144,6 +154,7 @@ class Stage:
         self._until(self._well, 0, "health and both ways to stay well")
         self._echo_on_open_connection()
         self._see_that_nothing_grows()
+        assert not (self.closed and self.got_out), "\n".join(["got out past the tunnel:", *self.got_out[:9]])
 
     def set_main_defaults(self) -> None:
         """Set the main table's default routes where nobody is there to do it."""
@@ -166,17 +177,11 @@ class Stage:
 
     def nothing_of_ours(self) -> bool:
         """Whether no rule and no route bears our tag."""
-        return not any(line.endswith(OURS) for line in self._lines())
+        return not self._look().ours
 
     def differences(self) -> str:
         """Tell what is not as in a quiet state; nothing if all is."""
-        quiet, now = self._quiet[self.second_network], self._look()
-        return "\n".join(
-            [f"    lost or too few: {line}" for line in (quiet.lines - now.lines).elements()]
-            + [f"    new or too many: {line}" for line in (now.lines - quiet.lines).elements()]
-            + [f"    addresses: {now.addresses} instead of {quiet.addresses}"]
-            * (now.addresses != quiet.addresses)
-        )
+        return self._quiet[self.second_network].differences(self._look())
 
     def _well(self) -> bool:
         return self.sidecar.ready() and not self._unreached()
@@ -205,15 +210,7 @@ class Stage:
         return seen[-1]
 
     def _look(self) -> Quiet:
-        tunnel = f"{self.product.vpn.tunnel} "
-        # A link that was made anew has another link-local address.
-        addresses = (
-            a for a in Kernel.of(self.host).addresses if not a.startswith(tunnel) and " fe80:" not in a
-        )
-        return Quiet(Counter(self._lines()), tuple(addresses))
-
-    def _lines(self) -> list[str]:
-        return [*rules(self.host), *routes(self.host)]
+        return Quiet.of(self.host, self.product.vpn.tunnel)
 
     def _connect(self) -> socket.socket:
         self.see_that_the_lan_is_answered()

@@ -198,6 +198,14 @@ def test_a_network_that_comes_later_is_closed_and_its_neighbours_are_reached(
     assert capture.packets == []
 
 
+def test_a_second_docker_network_is_opened_beside_the_first(routed: Container, tmp_path: Path) -> None:
+    """Of both families, as `docker network connect` makes it: rules that stand are changed in place."""
+    sidecar = closed(routed, tmp_path)
+    routed.connect("eth1", f"{V4.second_sidecar}/16", f"{V6.second_sidecar}/64")
+    until(lambda: V6.second in table(routed.host), BACK_SECONDS, "both networks in the gate")
+    assert not any("cannot run nft" in line for line in sidecar.lines)
+
+
 def test_what_is_forwarded_for_neighbours_does_not_leave_either(
     routed: Container, namespaces: Namespaces, tmp_path: Path
 ) -> None:

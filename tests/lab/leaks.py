@@ -17,14 +17,18 @@ _LONGEST_SECONDS = 60.0
 class LeakProbe:
     """leak_probe.py in a namespace while the context lasts."""
 
-    def __init__(self, host: Namespace, addresses: Sequence[str]) -> None:
-        """Describe it; the context starts it, and sees in the end that it tried indeed."""
+    def __init__(self, host: Namespace, addresses: Sequence[str], longest: float = _LONGEST_SECONDS) -> None:
+        """Describe it; the context starts it, and sees in the end that it tried indeed.
+
+        After `longest` seconds it ends by itself.
+        """
         self._host = host
         self._addresses = addresses
+        self._longest = longest
 
     def __enter__(self) -> Self:
         self._process = self._host.spawn(
-            *(sys.executable, "-m", "tests.lab.leak_probe", str(_LONGEST_SECONDS), *self._addresses),
+            *(sys.executable, "-m", "tests.lab.leak_probe", str(self._longest), *self._addresses),
             directory=ROOT,
             name="leak probe",
         )

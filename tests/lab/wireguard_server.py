@@ -80,7 +80,7 @@ class WireGuardServer(ServerProcess):
             environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "WG_PROCESS_FOREGROUND": "1"},
             name=self.title,
         )
-        until(socket.exists, 5, "wireguard-go")
+        until(self._listens, 5, "wireguard-go")
         self.wg("setconf", LINK, "/dev/stdin", stdin=self._config())
         self.host.ip(f"link set {LINK} up")
         for family in (V4, V6):
@@ -127,6 +127,12 @@ class WireGuardServer(ServerProcess):
     def handshake(self) -> int:
         """Return when the client's last handshake was, in Unix time; 0 for never."""
         return int(self.wg("show", LINK, "latest-handshakes").split()[1])
+
+    def _listens(self) -> bool:
+        """Whether its socket takes connections (proc(5)): before that, `wg` would remove it."""
+        accepts = "00010000"  # __SO_ACCEPTCON of linux/net.h
+        sockets = self.host.run("cat", "/proc/net/unix").stdout.splitlines()
+        return any(line.endswith(f"/{LINK}.sock") and line.split()[3] == accepts for line in sockets)
 
     def _config(self) -> str:
         lines = [

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.chaos.plan import Blow, Step
 from tests.chaos.run import do, run
 from tests.chaos.stage import Stage
 from tests.lab.addresses import V4
+from tests.lab.waiting import until
 
 SECONDS = 100.0
 """Beside starts and stops; two minutes in all."""
@@ -27,7 +29,7 @@ def quick(*names: str) -> Step:
 
 def test_chaos_sees_what_does_not_come_back() -> None:
     """The control: a rule that is deleted for ever, a stranger's rule, a lost connection, a lying health."""
-    with Stage(0, "openvpn", patience=4) as stage:
+    with Stage("openvpn", patience=4) as stage:
         do(stage, quick("rules_deleted"))
         for line, undo, seen in (
             (
@@ -55,8 +57,21 @@ def test_chaos_sees_what_does_not_come_back() -> None:
 
 def test_chaos_sees_a_rule_that_is_deleted_again_and_again() -> None:
     """The control: somebody who never gives up, and health says so."""
-    with Stage(0, "openvpn", patience=4) as stage:
+    with Stage("openvpn", patience=4) as stage:
         line = f"rule del from {V4.docker} protocol 83"
         stage.host.spawn("sh", "-c", f"yes '{line}' | ip -force -batch - 2>/dev/null", name="vandal")
         with pytest.raises(AssertionError, match="rules and routes do not last"):
             do(stage, quick("rules_deleted"))
+
+
+def test_chaos_sees_what_gets_out() -> None:
+    """The control: somebody opens the gate while nobody mends it, and the tunnel is gone."""
+    with Stage("openvpn", closed=True, patience=4) as stage:
+        do(stage, quick("tunnel_broken", "client_killed"))
+        stage.sidecar.process.signal(signal.SIGSTOP)
+        stage.host.run("nft", "delete", "table", "inet", "sidegate")
+        stage.try_ip(f"link del {stage.product.vpn.tunnel}")
+        until(lambda: stage.got_out, 10, "leaks")
+        stage.sidecar.process.signal(signal.SIGCONT)
+        with pytest.raises(AssertionError, match="got out past the tunnel"):
+            do(stage, quick("deaf_signal"))

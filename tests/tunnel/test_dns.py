@@ -271,6 +271,21 @@ def test_a_tunnel_that_brings_no_resolver_is_told(lab: Lab, tmp_path: Path) -> N
     assert "corp.example" not in made.file.read_text()
 
 
+def test_a_resolver_that_never_answers_is_a_warning(lab: Lab, tmp_path: Path) -> None:
+    """Within seconds, with its address; nothing is unready for it, and it is asked for nobody's name."""
+    silent = "10.50.0.99"
+    site = names(lab, tmp_path)
+    with Capture(lab.sidecar, "any", f"udp and dst host {silent} and dst port 53") as seen:
+        sidecar = site.sidecar(silent).start().wait_until_ready()
+        told = sidecar.wait_for_line(f"warning {silent} did not answer when asked for names", 15)
+    assert "VPN_DNS" in told
+    ready, text = sidecar.readiness()
+    assert ready
+    assert f"[!] dns: {silent} did not answer" in text
+    assert seen.packets
+    assert all(re.search(r" NS\? \. ", packet) for packet in seen.packets)
+
+
 def test_addresses_are_asked_while_the_tunnel_stands(lab: Lab, tmp_path: Path) -> None:
     """Whatever the tunnel brings; neighbours are Docker's all the same."""
     made = names(lab, tmp_path, push=("dhcp-option DNS 10.50.0.99",))

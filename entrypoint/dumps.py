@@ -1,0 +1,87 @@
+"""Dumps of routes: the kernel chooses by link and protocol, and what is nobody's is not decoded."""
+
+import errno
+import struct
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from entrypoint import rtmessages
+from entrypoint.lean_pyroute2 import (
+    NLM_F_DUMP,
+    NLM_F_MULTI,
+    NLM_F_REQUEST,
+    RTM_GETROUTE,
+    RTM_NEWROUTE,
+    AsyncIPRoute,
+    NetlinkError,
+    NetlinkRequest,
+    rtmsg,
+)
+from entrypoint.network import PROTOCOL, LastResort, Route
+
+# What stands for a route that is not decoded. pyroute2 takes a datagram without any message for the end.
+_PASSED_OVER = {"header": {"type": RTM_NEWROUTE, "flags": NLM_F_MULTI, "error": None}}
+# A link that has just gone has no routes; its event brings us back.
+_NONE = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.ENODEV}
+
+
+async def routes(
+    netlink: AsyncIPRoute,
+    version: int,
+    link: int,
+    names: dict[int, str],
+    protocol: int = 0,
+    *,
+    tables: range | None = None,
+) -> list[Route]:
+    """Read the routes by a link, of one protocol or (0) of all; raises NetlinkError.
+
+    With `tables`, those that may be ours, it is only what concerns us.
+    """
+    parser = None if tables is None else partial(_parse, netlink.marshal, tables)
+    answers = await _dump(netlink, version, {"proto": protocol}, [("RTA_OIF", link)], parser)
+    return [route for answer in answers for route in rtmessages.unicast_routes(answer, names)]
+
+
+async def last_resorts(netlink: AsyncIPRoute, version: int) -> list[LastResort]:
+    """Read the ends of our tables; raises NetlinkError."""
+    answers = await _dump(netlink, version, {"proto": PROTOCOL, "type": rtmessages.RTN_UNREACHABLE})
+    return [end for end in map(rtmessages.last_resort, answers) if end]
+
+
+async def _dump(
+    netlink: AsyncIPRoute,
+    version: int,
+    fields: dict[str, int],
+    attributes: Iterable[Any] = (),
+    parser: Callable[[bytes, int, int], Any] | None = None,
+) -> list[Any]:
+    message = route_request(version)
+    for name, value in fields.items():
+        message[name] = value
+    message["attrs"] = list(attributes)
+    flags = NLM_F_REQUEST | NLM_F_DUMP
+    request = NetlinkRequest(netlink, message, msg_type=RTM_GETROUTE, msg_flags=flags, parser=parser)
+    try:
+        await request.send()
+        return [answer async for answer in request.response() if answer is not _PASSED_OVER]
+    except NetlinkError as error:
+        if error.code not in _NONE:
+            raise
+    return []
+
+
+def route_request(version: int) -> Any:
+    """Return a message that asks for routes of an IP version."""
+    message = rtmsg()
+    message["family"] = rtmessages.family(version)
+    return message
+
+
+def _parse(marshal: Any, tables: range, data: bytes, offset: int, length: int) -> Any:
+    """Decode a message, unless it is a route that is nobody's: that takes a hundred times as long."""
+    kind, flags, sequence = struct.unpack_from("HHI", data, offset + 4)
+    if kind == RTM_NEWROUTE and not rtmessages.concerns_us(data, offset, tables):
+        return _PASSED_OVER
+    return marshal.parse_one_message(kind, flags, sequence, data, offset, length)
