@@ -101,13 +101,13 @@ def _rules(chain: Chain, there: Sequence[SeenRule], known: Known) -> list[str]:
     if len(there) != len(chain.rules):
         emptied = [f"flush chain {where}"] if there else []
         return [*emptied, *(f"add rule {where} {marked(rule)}" for rule in chain.rules)]
-    # Not `replace rule`: nft 1.0.6 dies of it where the rule names several networks.
+    # `replace rule` would be one line, but nft 1.0.6 (Debian 12) aborts over a set of networks in it.
     return [
         line
         for rule, seen in zip(chain.rules, there, strict=True)
         if seen.comment != comment(rule) or known.get(seen.comment) != seen.body
         for line in (
-            f"add rule {where} handle {seen.handle} {marked(rule)}",
+            f"insert rule {where} handle {seen.handle} {marked(rule)}",
             f"delete rule {where} handle {seen.handle}",
         )
     ]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from entrypoint import resolv_conf
 from entrypoint.detect import ContainerNetwork
+from entrypoint.dns_silence import Silence
 from entrypoint.dnsmasq import PROGRAM, Dnsmasq
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.inotify import FileWatch
@@ -92,8 +93,11 @@ class Dns:
         self._look = look
         self._one = asyncio.Lock()
         self._dnsmasq = Dnsmasq(run_dir, self.wake.set)
+        self._silence = Silence()
         self._before: str | None = None
         """What resolv.conf said before us and before the client; None until `begin`."""
+        self._begun = False
+        """Whether `begin` has read what a killed run noted."""
         self._noted = run_dir / "resolv.conf"
         self._written: str | None = None
         """What we wrote last."""
@@ -106,15 +110,16 @@ class Dns:
     def problem(self) -> str | None:
         """What is not as VPN_DNS wants it; None where all is."""
         none = NONE_BROUGHT if self._none_brought else None
-        return self._dnsmasq.problem or self._unwritable or none
+        return self._dnsmasq.problem or self._unwritable or none or self._silence.problem
 
     async def begin(self) -> None:
         """Mend what a killed run left, and have our resolver asked; raises BadSettings where it cannot."""
         try:
             present = _read()
-        except FileNotFoundError:
+        except OSError:
             return  # where VPN_DNS is not keep, `check` has found it
         self._before = before = self._as_it_was(present)
+        self._begun = True
         if self._mends:
             with contextlib.suppress(OSError):
                 self._noted.write_bytes(_encoded(before))
@@ -158,9 +163,11 @@ class Dns:
 
     async def close(self) -> None:
         """Put resolv.conf back and end our resolver; client and `keep` have ended."""
+        self._silence.end()
         self._put_back()
         await self._dnsmasq.stop()
-        self._noted.unlink(missing_ok=True)
+        if self._begun:
+            self._noted.unlink(missing_ok=True)
 
     async def _follow(self) -> None:
         watch = None
@@ -201,12 +208,13 @@ class Dns:
                         "%s was written by somebody else; VPN_DNS undoes that, `keep` would not", FILE
                     )
             if present != wanted:
-                _write(wanted)
+                write(wanted)
             self._written = wanted
             self._unwritable = None
             if changed:
                 asked = ", ".join(map(str, upstream.resolvers or before.resolvers))
                 log.info("names are asked of %s", asked or "nobody: there is no resolver")
+                self._silence.ask(upstream.resolvers, upstream.link)
         except OSError as error:
             problem = f"cannot write {error.filename or FILE}: {error.strerror}"
             if problem != self._unwritable:
@@ -226,7 +234,7 @@ class Dns:
         try:
             if self._before is None or _read() == self._before:
                 return False
-            _write(self._before)
+            write(self._before)
         except OSError as error:
             log.warning("cannot put %s back: %s", FILE, error.strerror)
             return False
@@ -245,16 +253,22 @@ def _read() -> str:
     return _decoded(FILE.read_bytes())
 
 
-def _write(text: str) -> None:
+def write(text: str) -> None:
     """Write it in place: the file is a mount, and who shares it would keep the old one. Raises OSError.
 
     One call, longer or as long as what it covers: whoever reads it or kills us meanwhile finds one of the
     two whole, at worst with empty lines behind it.
     """
     content = _encoded(text)
-    descriptor = os.open(FILE, os.O_WRONLY)
+    descriptor = os.open(FILE, os.O_RDWR)
     try:
-        os.pwrite(descriptor, content.ljust(os.fstat(descriptor).st_size, b"\n"), 0)
+        old = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        wanted = content.ljust(len(old), b"\n")
+        if os.pwrite(descriptor, wanted, 0) < len(wanted):
+            # A disk that is full in the middle of it.
+            os.pwrite(descriptor, old, 0)
+            os.ftruncate(descriptor, len(old))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(FILE))
         os.ftruncate(descriptor, len(content))
     finally:
         os.close(descriptor)

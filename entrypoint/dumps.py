@@ -39,24 +39,15 @@ async def routes(
 
     With `tables`, those that may be ours, it is only what concerns us.
     """
-    wish = [("RTA_OIF", link)]
     parser = None if tables is None else partial(_parse, netlink.marshal, tables)
-    answers = await _dump(netlink, version, {"proto": protocol}, wish, parser)
+    answers = await _dump(netlink, version, {"proto": protocol}, [("RTA_OIF", link)], parser)
     return [route for answer in answers for route in rtmessages.unicast_routes(answer, names)]
 
 
 async def last_resorts(netlink: AsyncIPRoute, version: int) -> list[LastResort]:
     """Read the ends of our tables; raises NetlinkError."""
-    wish = {"proto": PROTOCOL, "type": rtmessages.RTN_UNREACHABLE}
-    found = [rtmessages.last_resort(answer) for answer in await _dump(netlink, version, wish)]
-    return [end for end in found if end]
-
-
-def route_request(version: int) -> Any:
-    """Return a message that asks for routes of an IP version."""
-    message = rtmsg()
-    message["family"] = rtmessages.family(version)
-    return message
+    answers = await _dump(netlink, version, {"proto": PROTOCOL, "type": rtmessages.RTN_UNREACHABLE})
+    return [end for end in map(rtmessages.last_resort, answers) if end]
 
 
 async def _dump(
@@ -66,18 +57,12 @@ async def _dump(
     attributes: Iterable[Any] = (),
     parser: Callable[[bytes, int, int], Any] | None = None,
 ) -> list[Any]:
-    """Return the routes of a family that the kernel finds by these fields and attributes."""
     message = route_request(version)
     for name, value in fields.items():
         message[name] = value
     message["attrs"] = list(attributes)
-    request = NetlinkRequest(
-        netlink,
-        message,
-        msg_type=RTM_GETROUTE,
-        msg_flags=NLM_F_REQUEST | NLM_F_DUMP,
-        parser=parser,
-    )
+    flags = NLM_F_REQUEST | NLM_F_DUMP
+    request = NetlinkRequest(netlink, message, msg_type=RTM_GETROUTE, msg_flags=flags, parser=parser)
     try:
         await request.send()
         return [answer async for answer in request.response() if answer is not _PASSED_OVER]
@@ -85,6 +70,13 @@ async def _dump(
         if error.code not in _NONE:
             raise
     return []
+
+
+def route_request(version: int) -> Any:
+    """Return a message that asks for routes of an IP version."""
+    message = rtmsg()
+    message["family"] = rtmessages.family(version)
+    return message
 
 
 def _parse(marshal: Any, tables: range, data: bytes, offset: int, length: int) -> Any:

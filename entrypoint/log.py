@@ -23,25 +23,56 @@ class Hider:
 
     def __init__(self) -> None:
         self._secrets: tuple[Secret, ...] = ()
-        self._seen: set[str] = set()
-        """Every value so far: what a file held before it was rotated is hidden as well."""
+        self._seen: tuple[str, ...] = ()
+        """Every value so far, and as `printable` makes it, the longest first: one that begins with another is
+        not to leave its rest. What a file held before it was rotated is hidden as well."""
+        self._read: dict[Secret, tuple[int, ...]] = {}
+        """When each file changed that was read last."""
 
     def know(self, secrets: tuple[Secret, ...]) -> None:
         """Hide these from now on."""
         self._secrets = secrets
-        self._seen.clear()
+        self._seen = ()
+        self._read.clear()
+        for secret in secrets:
+            self._learn(secret)
+
+    def begun(self, text: str) -> int:
+        """Return how many characters at the end of a text may be the beginning of a secret."""
+        return max((_overlap(text, value) for value in self._seen), default=0)
 
     def __call__(self, text: str) -> str:
         """Return the text without them."""
         for secret in self._secrets:
-            # A file that is gone is told where its value is needed.
-            with contextlib.suppress(BadSettings):
-                self._seen.add(secret.reveal())
-        # The longest first: a secret that begins with another is not to leave its rest.
-        for value in sorted(self._seen, key=len, reverse=True):
-            if len(value) >= _SHORTEST_SECRET:
-                text = text.replace(value, REDACTED)
+            self._learn(secret)
+        for value in self._seen:
+            text = text.replace(value, REDACTED)
         return text
+
+    def _learn(self, secret: Secret) -> None:
+        """Take the secret's value, unless its file is as it was."""
+        # A file that is gone is told where its value is needed.
+        with contextlib.suppress(BadSettings, OSError):
+            status = secret.file.stat() if secret.file else None
+            changed = (status.st_ino, status.st_size, status.st_mtime_ns) if status else ()
+            if self._read.get(secret) == changed:
+                return
+            value = secret.reveal()
+            self._read[secret] = changed
+            known = {*self._seen, value, printable(value)}
+            longest_first = sorted(known, key=lambda each: (-len(each), each))
+            self._seen = tuple(each for each in longest_first if len(each) >= _SHORTEST_SECRET)
+
+
+def printable(text: str) -> str:
+    """Return the text without what could steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def _overlap(text: str, value: str) -> int:
+    """Return how long the end of a text is that is a beginning of the value, and not all of it."""
+    longest = min(len(text), len(value) - 1)
+    return next((length for length in range(longest, 0, -1) if text.endswith(value[:length])), 0)
 
 
 hide = Hider()

@@ -92,7 +92,11 @@ def run_dir() -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        fix = "add `--tmpfs /run` (compose: `tmpfs: [/run]`)" if error.errno == errno.EROFS else "run as root"
+        fix = {
+            errno.EROFS: "add `--tmpfs /run` (compose: `tmpfs: [/run]`)",
+            errno.ENOSPC: "make room there",
+            errno.EDQUOT: "make room there",
+        }.get(error.errno or 0, "run as root")
         raise BadSettings(f"cannot write to {folder}: saw {error.strerror}; {fix}") from None
     return folder
 

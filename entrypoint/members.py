@@ -8,6 +8,7 @@ whatever user it became, also once we were killed.
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -15,9 +16,13 @@ from pathlib import Path
 
 import psutil
 
+log = logging.getLogger(__name__)
+
 ASKED_AGAIN_SECONDS = 1.0
 """OpenVPN 2.6 forgets a SIGTERM that reaches it in its first milliseconds, so all are asked again."""
 KILL_TIMEOUT_SECONDS = 2.0
+EMPTY_LOOKS = 5
+"""One that forks on and on may hide from a look, and from two: its number is gone before it is read."""
 
 _OURS = 0x5347
 """The highest bits of each mark ("SG")."""
@@ -57,27 +62,80 @@ def of(mark: int, session: int | None) -> list[psutil.Process]:
 def left_behind() -> list[psutil.Process]:
     """Find the living that an earlier run started in this network namespace; ours has started none yet."""
     marks = [(process, _limits(process.pid)[0]) for process in psutil.process_iter()]
-    mine = _namespace()
-    return [process for process, mark in marks if mark and mark >> _SERIAL_BITS == mine and _lives(process)]
+    return [process for process, mark in marks if mark and is_left_behind(mark) and _lives(process)]
 
 
-async def end(find: Callable[[], Iterable[psutil.Process]], patience_seconds: float) -> None:
+def is_left_behind(mark: int) -> bool:
+    """Tell whether a run of ours gave this mark, in this network namespace."""
+    return mark >> _SERIAL_BITS == _namespace()
+
+
+async def end(
+    find: Callable[[], Iterable[psutil.Process]], patience_seconds: float, is_ours: Callable[[int], bool]
+) -> None:
     """End all that `find` returns, again and again: SIGTERM as long as patience lasts, then SIGKILL.
 
-    What ends may leave or start another, so it is looked for anew until nothing is left. Raises OSError
-    where there is no descriptor left to look with.
+    What ends may leave or start another, so it is looked for anew until nothing is left. `is_ours` tells a
+    mark of theirs. Raises OSError where there is no descriptor left to look with.
     """
     loop = asyncio.get_running_loop()
     kill_at = loop.time() + patience_seconds
-    while members := list(find()):
-        now = loop.time()
-        if now >= kill_at + KILL_TIMEOUT_SECONDS:
-            break
+    refused: set[int] = set()
+    while (now := loop.time()) < kill_at + KILL_TIMEOUT_SECONDS:
+        members = list(find())
+        if not members:
+            # Who is seen in a look at the newest alone runs away: it gets no more time.
+            if not any([await _end_newest(is_ours) for _ in range(EMPTY_LOOKS)]):
+                break
+            continue
         number, until = (signal.SIGTERM, kill_at) if now < kill_at else (signal.SIGKILL, now + 1)
+        again = {process.pid for process in members} <= refused
         for process in members:
-            with contextlib.suppress(psutil.NoSuchProcess):
+            try:
                 process.send_signal(number)
+            except psutil.NoSuchProcess:
+                continue
+            except psutil.AccessDenied:
+                if process.pid not in refused:
+                    log.warning(
+                        "cannot end process %d: saw no permission, it is another user's; add "
+                        "`cap_add: [KILL]`",
+                        process.pid,
+                    )
+                refused.add(process.pid)
+        if again:
+            break
         await ended(members, min(ASKED_AGAIN_SECONDS, until - now))
+
+
+async def _end_newest(is_ours: Callable[[int], bool]) -> bool:
+    """Kill who is found, as it is found and with its group, the newest first; returns whether one was.
+
+    A group is killed as a whole: no fork gets away from that (copy_process() asks for signals under the
+    same lock).
+    """
+    await asyncio.sleep(0)
+    found = False
+    for pid in sorted(psutil.pids(), reverse=True):
+        with contextlib.suppress(OSError):
+            group = os.getpgid(pid)
+            mark = _limits(pid)[0]
+            if mark is None or not is_ours(mark) or _is_zombie(pid):
+                continue
+            found = True
+            # 0: a group whose leader is outside of this process namespace; it would stand for our own.
+            if group in {0, os.getpgrp()}:
+                os.kill(pid, signal.SIGKILL)
+            else:
+                os.killpg(group, signal.SIGKILL)
+    return found
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def ended(

@@ -49,11 +49,16 @@ class Change:
         return self.verb == "add" and isinstance(self.item, Route) and self.item.is_default
 
     @property
+    def is_of_main(self) -> bool:
+        """Whether it is about a route of the main table: where a pass has any, they lead into a tunnel."""
+        return isinstance(self.item, Route) and self.item.table == MAIN_TABLE
+
+    @property
     def takes_from_tunnel(self) -> bool:
         """Whether it deletes what a client's tunnel brought: a route into it, a rule beside it."""
         if isinstance(self.item, Rule):
             return self.verb == "del" and self.item.destination is not None
-        return self.verb == "del" and isinstance(self.item, Route) and self.item.table == MAIN_TABLE
+        return self.verb == "del" and self.is_of_main
 
     @property
     def copies(self) -> bool:
@@ -235,7 +240,7 @@ def _halves(network: IPNetwork) -> Iterable[IPNetwork]:
 def changes(want: Wanted, snapshot: Snapshot) -> list[Change]:
     """Lead from what is seen to what is wanted: add before delete, and touch only what is ours.
 
-    What stands already counts, whoever made it.
+    What stands already counts, whoever made it. Routes into a tunnel come last: they may be thousands.
     """
     want_routes, want_rules = set(want.routes), set(want.rules)
     seen_routes, seen_rules = set(snapshot.routes), set(snapshot.rules)
@@ -272,7 +277,8 @@ def changes(want: Wanted, snapshot: Snapshot) -> list[Change]:
     ]
     # The default goes before the connected route that leads to its gateway.
     steps += [Change("del", route) for route in sorted(gone, key=lambda route: route.gateway is None)]
-    return steps + [Change("del", end) for end in snapshot.last_resorts if end not in want.last_resorts]
+    steps += [Change("del", end) for end in snapshot.last_resorts if end not in want.last_resorts]
+    return sorted(steps, key=lambda step: step.is_of_main)
 
 
 def _sources(network: ContainerNetwork, addresses: Collection[tuple[str, IPInterface]]) -> list[IPNetwork]:

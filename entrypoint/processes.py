@@ -1,6 +1,7 @@
 """A client's processes: started so that they end with us, followed and ended as a tree."""
 
 import asyncio
+import codecs
 import collections
 import contextlib
 import os
@@ -14,6 +15,7 @@ import psutil
 
 from entrypoint import members
 from entrypoint.clients.base import Launch
+from entrypoint.log import hide, printable
 
 TERM_TIMEOUT_SECONDS = 5.0
 """From the first SIGTERM, or the stop command, to SIGKILL: well inside the 10 s that `docker stop` grants."""
@@ -25,6 +27,11 @@ LAST_WORDS = 6
 LINE_MAX_BYTES = 4096
 LINES_PER_SECOND = 100
 """A client's start takes some 40. OpenVPN whose link was deleted writes thousands, all the same."""
+LOOKED_AT_PER_SECOND = 10 * LINES_PER_SECOND
+"""So many lines are compared with the one before; of more the last of each block are."""
+BLOCK_BYTES = 64 * 1024
+BLOCK_PAUSE_SECONDS = 0.001
+"""Between two blocks of one that floods: repairs and health have their turn."""
 
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 """All that a client inherits: our own environment may hold secrets."""
@@ -50,7 +57,7 @@ class Tree:
         self._mark = mark
         self._on_line = on_line
         self._second_began = 0.0
-        self._told = self._untold = 0
+        self._told = self._untold = self._looked_at = 0
         self._last = ""
         self._feed = asyncio.create_task(self._feed_input())
         self._relay = asyncio.create_task(self._relay_output())
@@ -117,16 +124,18 @@ class Tree:
         if self._launch.stop and self.alive:
             await self._ask_to_stop()
         try:
-            await members.end(self._members, kill_at - loop.time())
+            await members.end(self._members, kill_at - loop.time(), lambda mark: mark == self._mark)
         except OSError:
             # No descriptor left to look at /proc with: its process group is told by the kernel alone.
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         # Somebody else may hold the pipe open: what is there is read, then it is left.
         reading = asyncio.gather(self._process.wait(), self._relay, return_exceptions=True)
         await asyncio.wait([reading], timeout=PIPE_TIMEOUT_SECONDS)
         for part in (self._feed, self._relay, self.ended):
             part.cancel()
+        # Who holds the pipe on would have it closed when the loop is gone.
+        self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
         self._tell_untold()
 
     async def _ask_to_stop(self) -> None:
@@ -176,19 +185,36 @@ class Tree:
             stdin.close()
 
     async def _relay_output(self) -> None:
-        output = self._process.stdout
+        output, rest = self._process.stdout, ""
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         while output:
-            try:
-                line = await output.readuntil()
-            except asyncio.LimitOverrunError:
-                line = await output.read(LINE_MAX_BYTES)
-            except asyncio.IncompleteReadError as end:
-                line, output = end.partial, None
-            # A server has its say in here: no control character of its may steer a terminal.
-            text = "".join(c if c.isprintable() else " " for c in line.decode(errors="replace")).strip()
-            if text:
-                self.last_words.append(text)
-                self._tell(text)
+            block = await output.read(BLOCK_BYTES)
+            *lines, rest = (rest + decoder.decode(block, final=not block)).split("\n")
+            if not block:
+                lines, output = [*lines, rest], None
+            elif len(rest) >= LINE_MAX_BYTES:
+                # Not within a secret: half of it would be known to nobody.
+                begun = len(rest) - hide.begun(rest)
+                lines, rest = [*lines, rest[:begun]], rest[begun:]
+            for number, line in enumerate(lines, 1):
+                if self._share_is_used() and number <= len(lines) - LAST_WORDS:
+                    self._untold += 1
+                else:
+                    self._take(line)
+            await asyncio.sleep(BLOCK_PAUSE_SECONDS if self._share_is_used() else 0)
+
+    def _share_is_used(self) -> bool:
+        """Tell whether so much was written within this second that not all of it is looked at."""
+        now = asyncio.get_running_loop().time()
+        return self._looked_at >= LOOKED_AT_PER_SECOND and now - self._second_began < 1
+
+    def _take(self, line: str) -> None:
+        self._looked_at += 1
+        # A server has its say in here: no control character of its may steer a terminal.
+        text = printable(hide(line))
+        if text:
+            self.last_words.append(text)
+            self._tell(text)
 
     def _tell(self, text: str) -> None:
         """Pass a line on, unless it is the last one again, or the second has had its share.
@@ -198,7 +224,7 @@ class Tree:
         now = asyncio.get_running_loop().time()
         if now - self._second_began >= 1:
             self._tell_untold()
-            self._second_began, self._told = now, 0
+            self._second_began, self._told, self._looked_at = now, 0, 0
         if text == self._last or self._told >= LINES_PER_SECOND:
             self._untold += 1
             return
@@ -217,5 +243,10 @@ class Tree:
 async def end_left_behind() -> int:
     """End what an earlier run of ours that was killed left in this namespace; returns how many there were."""
     found = len(members.left_behind())
-    await members.end(members.left_behind, TERM_TIMEOUT_SECONDS)
+    await members.end(members.left_behind, TERM_TIMEOUT_SECONDS, members.is_left_behind)
     return found
+
+
+def left() -> list[int]:
+    """Return the processes of ours that live although all were to be ended."""
+    return [process.pid for process in members.left_behind()]

@@ -121,11 +121,11 @@ class Rtnl:
                 protocol = PROTOCOL if tunnel else 0
                 tables = None if tunnel or whole else self._tables
                 found = await dumps.routes(self._netlink, version, index, names, protocol, tables=tables)
-                if tables and not any(route.is_default for route in found):
+                if not (tunnel or whole or any(route.is_default for route in found)):
                     # Any route may be the one that tells the gateway.
                     found = await dumps.routes(self._netlink, version, index, names)
                 routes += found
-        ends = [end for version in VERSIONS for end in await dumps.last_resorts(self._netlink, version)]
+        ends = [end for v in VERSIONS for end in await dumps.last_resorts(self._netlink, v)]
         return Snapshot(links, addresses, tuple(routes), tuple(ends), rules, places)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:

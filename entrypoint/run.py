@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from entrypoint import __version__, dns, hooks, machine, probe
+from entrypoint import __version__, dns, hooks, machine, probe, processes
 from entrypoint.clients import choose
 from entrypoint.clients.base import Client
 from entrypoint.dns import Dns
@@ -183,10 +183,13 @@ class _Run:
             # The loop's end gives SIGTERM its default back; a second one must not spoil the exit code.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         supervisor.stopped()
-        if removed:
-            log.info("stopped: no rule, route or process of ours is left")
+        still = [] if removed else ["rules or routes of ours are left"]
+        if alive := processes.left():
+            still.append(f"process {' and '.join(map(str, alive))} of ours is left")
+        if still:
+            log.warning("stopped: %s", "; ".join(still))
         else:
-            log.warning("stopped: rules or routes of ours are left")
+            log.info("stopped: no rule, route or process of ours is left")
 
     async def _before_attempt(self) -> None:
         await self._dns.after_client()
@@ -248,9 +251,10 @@ class _Run:
                 log.info("up: %s %s", link.name, " ".join(str(address) for address in addresses))
                 try:
                     await self._find_overlaps(link)
-                except OSError as error:
-                    log.warning("cannot tell overlaps: %s", error.strerror)
-                await asyncio.to_thread(self._udp.tell)
+                    await asyncio.to_thread(self._udp.tell)
+                except (OSError, RuntimeError) as error:
+                    # RuntimeError: no thread can be started where a limit of processes is reached.
+                    log.warning("cannot tell overlaps: %s", error)
                 if self._probe:
                     await self._probe.first.wait()
                 found = verdict(self._facts())

@@ -66,7 +66,11 @@ async def serve(sock: socket.socket, facts: Callable[[], Facts]) -> None:
     """
     try:
         # In a thread, so that the loop goes on turning through the 20 to 40 ms of the import.
-        answer = await asyncio.to_thread(_import_serve)
+        try:
+            answer = await asyncio.to_thread(_import_serve)
+        except RuntimeError:
+            # No thread can be started where a limit of processes is reached.
+            answer = _import_serve()
         await answer(sock, facts)
     finally:
         sock.close()

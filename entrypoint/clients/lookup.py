@@ -1,6 +1,7 @@
 """Looks up the addresses of a name, and by which of ours they are reached; holds nothing up."""
 
 import asyncio
+import errno
 import socket
 import threading
 from ipaddress import ip_address
@@ -84,5 +85,10 @@ async def look_up(host: str) -> list[IPAddress]:
             loop.call_soon_threadsafe(settle, result)
 
     # No executor's thread: the loop's end would wait for it, however long the resolver is silent.
-    threading.Thread(target=look, name=f"look up {host}", daemon=True).start()
+    try:
+        threading.Thread(target=look, name=f"look up {host}", daemon=True).start()
+    except RuntimeError:
+        raise OSError(
+            errno.EAGAIN, "no thread can be started: a limit of processes (pids) is reached"
+        ) from None
     return await answer

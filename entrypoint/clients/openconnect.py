@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -16,6 +17,7 @@ from entrypoint.clients.oc_environment import gateway, translate
 from entrypoint.clients.oc_script import ScriptChannel
 from entrypoint.faults import BadSettings
 from entrypoint.files import Secret
+from entrypoint.network import IPAddress
 from entrypoint.onetime import OneTimeCodes
 from entrypoint.parse import shown
 
@@ -32,6 +34,8 @@ CHECK_THEM = (
 NO_SERVER = "cannot connect: openconnect needs VPN_SERVER; set it to the server's name"
 LOOK_UP_AGAIN_SECONDS = 3.0
 """While a session is broken the resolver may lie behind it, and openconnect waits for our answer."""
+PINNED_MAX = 64
+"""Each is a rule; a name that has another address each time does not fill the kernel."""
 MADE_SECONDS, MADE_LOOK_SECONDS = 1.0, 0.005
 """How long what we reported may take to stand in the kernel; mostly some ten milliseconds."""
 
@@ -119,7 +123,7 @@ class OpenConnect:
         # Until the script is called an end may be a refusal of the credentials: the exit code is the same for
         # all that can go wrong before, and an account may be locked after a few of them.
         rejected = bool(lines or self._codes)
-        self._say(Report(detail="logging in", pinned=addresses, rejected=rejected, advice=CHECK_THEM))
+        self._say(Report(detail="logging in", pinned=pins(addresses), rejected=rejected, advice=CHECK_THEM))
         self._channel = ScriptChannel(self._path, self._take)
         await self._channel.listen()
         if self._codes:
@@ -152,7 +156,7 @@ class OpenConnect:
         server = gateway(told)
         if server and server not in now.pinned:
             # A portal has sent us on, or a name has got another address since.
-            now = replace(now, pinned=(*now.pinned, server))
+            now = replace(now, pinned=pins([server], now.pinned))
         match told.get("reason"):
             case "pre-init":
                 now = replace(now, detail="making the tunnel", server=server, rejected=False, advice="")
@@ -194,7 +198,7 @@ class OpenConnect:
             return now  # openconnect takes the address that it has
         now = replace(
             now,
-            pinned=tuple(dict.fromkeys((*now.pinned, *addresses))),
+            pinned=pins([now.server] if now.server else [], addresses, now.pinned),
             # Which one it reconnects to is never told.
             server=now.server if now.server in addresses else None,
         )
@@ -225,6 +229,11 @@ def _lacking(username: Secret | None, *, answer: Secret | None) -> list[str]:
     if answer is None:
         return ["cannot log in: VPN_USERNAME is set without VPN_PASSWORD; set both"]
     return []
+
+
+def pins(*addresses: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
+    """Return who is kept on the gateway: the first that are told, each once; a name may change for ever."""
+    return tuple(dict.fromkeys(itertools.chain(*addresses)))[:PINNED_MAX]
 
 
 def _useless(passphrase: Secret | None) -> list[str]:

@@ -1,5 +1,6 @@
 """What a tunnel takes that is narrower than the container's own network, of a client that leaves it to us."""
 
+import asyncio
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -15,9 +16,10 @@ from tests.kernel.scripted import comes, inside, supervised
 from tests.kernel.test_standing import DOCKER
 from tests.kernel.test_tunnel_setup import LINK, SETUP
 from tests.lab.addresses import V4, V6
+from tests.lab.waiting import until
 
 RESOLVER = "10.20.0.53"
-MANY = 2000
+MANY = 1000
 PUSHES = {
     "part-of-the-network": ("172.30.0.0/24", "fd00:30::/112"),
     "the-network-by-halves": ("172.30.0.0/17", "172.30.128.0/17", "fd00:30::/65", "fd00:30::8000:0:0:0/65"),
@@ -61,7 +63,7 @@ def test_replies_and_the_clients_packets_keep_their_way(
     assert everything(container.host) == before
 
 
-def test_thousands_of_routes_are_made_and_left_alone(container: Container, tmp_path: Path) -> None:
+def test_a_thousand_routes_are_made_and_left_alone(container: Container, tmp_path: Path) -> None:
     """Each once; when they stand, nothing that happens elsewhere makes one anew."""
     settings, _ = load({})
     many = tuple(ip_network(f"10.{100 + n // 250}.{n % 250}.0/24") for n in range(MANY))
@@ -73,8 +75,9 @@ def test_thousands_of_routes_are_made_and_left_alone(container: Container, tmp_p
 
     async def work() -> None:
         async with supervised(settings, LINK, tmp_path, report) as supervisor:
+            # Each is made by a request of its own, and the machine may be busy.
+            await asyncio.to_thread(until, lambda: made() == MANY, 20, "all the routes")
             await comes(lambda: supervisor.state is State.UP)
-            await comes(lambda: made() == MANY)
             monitor = Monitor(container.host)
             container.host.ip("link set eth0 alias nothing")
             assert monitor.changes() == []

@@ -1,5 +1,6 @@
 """VPN_DNS: who is asked for which name while the tunnel stands, comes and goes."""
 
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -270,6 +271,21 @@ def test_a_tunnel_that_brings_no_resolver_is_told(lab: Lab, tmp_path: Path) -> N
     assert "corp.example" not in made.file.read_text()
 
 
+def test_a_resolver_that_never_answers_is_a_warning(lab: Lab, tmp_path: Path) -> None:
+    """Within seconds, with its address; nothing is unready for it, and it is asked for nobody's name."""
+    silent = "10.50.0.99"
+    site = names(lab, tmp_path)
+    with Capture(lab.sidecar, "any", f"udp and dst host {silent} and dst port 53") as seen:
+        sidecar = site.sidecar(silent).start().wait_until_ready()
+        told = sidecar.wait_for_line(f"warning {silent} did not answer when asked for names", 15)
+    assert "VPN_DNS" in told
+    ready, text = sidecar.readiness()
+    assert ready
+    assert f"[!] dns: {silent} did not answer" in text
+    assert seen.packets
+    assert all(re.search(r" NS\? \. ", packet) for packet in seen.packets)
+
+
 def test_addresses_are_asked_while_the_tunnel_stands(lab: Lab, tmp_path: Path) -> None:
     """Whatever the tunnel brings; neighbours are Docker's all the same."""
     made = names(lab, tmp_path, push=("dhcp-option DNS 10.50.0.99",))
@@ -375,3 +391,17 @@ def test_what_a_killed_client_made_of_the_file_is_undone(lab: Lab, tmp_path: Pat
     again.wait_until_ready()
     assert again.terminate() == 0
     assert made.file.read_text() == made.original
+
+
+def test_with_keep_the_file_need_not_be_readable(lab: Lab, tmp_path: Path) -> None:
+    """Somebody else's and private: it is left alone, and so is what a killed run noted of it."""
+    made = names(lab, tmp_path)
+    sidecar = made.sidecar("keep", VPN_ARGS="--script-security 2")
+    os.chown(made.file, 65534, 65534)
+    made.file.chmod(0o600)
+    sidecar.capabilities = ("net_admin",)
+    sidecar.start().wait_until_ready()
+    (folder,) = (made.file.parent / "run/sidegate").iterdir()
+    (folder / "resolv.conf").write_text(made.original)
+    assert sidecar.terminate() == 0
+    assert (folder / "resolv.conf").read_text() == made.original

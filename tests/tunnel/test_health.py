@@ -140,6 +140,8 @@ def test_a_silent_server_is_told_with_its_reason(product: Product) -> None:
     assert told < TOLD_WITHIN
     assert not sidecar.ready()
     assert sidecar.status()["restarts"] == 0
+    sidecar.wait_for_line(r"(?s)warning .*\(the server fell silent\)")
+    assert not any("the tunnel is gone" in line and "connected" in line for line in sidecar.lines)
 
 
 def test_a_network_that_is_gone_is_told(lab: Lab, product: Product) -> None:

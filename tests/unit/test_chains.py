@@ -45,7 +45,7 @@ def test_one_rule_is_replaced_where_the_others_stand() -> None:
     """By its handle, so that the chain is whole at each moment."""
     changed = Chain("out", PLACE, "drop", ("accept", "drop"))
     assert changes([changed], {"out": held(OUT)}, KNOWN) == [
-        f"add rule inet sidegate out handle 11 {marked('drop')}",
+        f"insert rule inet sidegate out handle 11 {marked('drop')}",
         "delete rule inet sidegate out handle 11",
     ]
 
@@ -53,7 +53,7 @@ def test_one_rule_is_replaced_where_the_others_stand() -> None:
 def test_a_rule_that_says_something_else_than_when_it_was_set_is_replaced() -> None:
     """Its mark alone is not believed, nor that of an earlier run."""
     assert changes([OUT], {"out": held(OUT)}, {**KNOWN, comment("accept"): "other"}) == [
-        f"add rule inet sidegate out handle 10 {marked('accept')}",
+        f"insert rule inet sidegate out handle 10 {marked('accept')}",
         "delete rule inet sidegate out handle 10",
     ]
     assert len(changes([OUT], {"out": held(OUT)}, {})) == 2 * len(OUT.rules)
@@ -82,6 +82,7 @@ def test_as_many_rules_as_wanted_are_left(wanted: list[str], there: list[str]) -
     added = [line for line in lines if line.startswith("add rule") and " handle " not in line]
     if len(wanted) == len(there):
         assert added == []
+        assert sum(line.startswith("insert") for line in lines) == len(lines) / 2
     else:
         assert len(added) == len(wanted)
         assert ("flush chain inet sidegate out" in lines) == bool(there)

@@ -1,10 +1,13 @@
 """What the documents say of the code, held against the code."""
 
 import re
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+
+from entrypoint import parse
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -108,3 +111,12 @@ def test_a_test_that_is_not_there_is_found_out() -> None:
     """By function and by file; what is there is known by both."""
     told = ["see test_nothing_of_this_name and tests/unit/test_nowhere.py, but test_documents.py is here"]
     assert unknown_tests(told) == {"test_nothing_of_this_name", "test_nowhere.py"}
+
+
+def test_the_hook_for_docker_run_reaches_the_hook_as_it_is_meant() -> None:
+    """The host's shell leaves it alone, and it is taken apart into a shell and what that shell is to do."""
+    (word,) = re.findall(r"`-e ('ON_UP=[^`]+')`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    given = subprocess.run(["sh", "-c", f"printf %s {word}"], capture_output=True, text=True, check=True)
+    name, _, value = given.stdout.partition("=")
+    assert name == "ON_UP"
+    assert parse.command(value) == ("sh", "-c", "echo $SIDEGATE_ADDRESSES >/tmp/vpn")

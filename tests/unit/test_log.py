@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -231,3 +232,38 @@ def test_why_the_program_ends_is_told_in_the_logs_format(environ: dict[str, str]
         assert entries[0]["message"].startswith("VPN_CLIENT='x' is not known")
     else:
         assert all(line.startswith("sidegate: ") for line in told)
+
+
+def test_a_secrets_file_is_read_once_for_a_thousand_lines(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And anew once it has changed."""
+    held = tmp_path / "password"
+    held.write_text(PASSWORD)
+    logger = set_up(VPN_PASSWORD_FILE=str(held))
+    reads: list[object] = []
+    opened = os.open
+
+    def noted(file: str | Path, *given: int) -> int:
+        if file == held:
+            reads.append(file)
+        return opened(file, *given)
+
+    monkeypatch.setattr(os, "open", noted)
+    for _ in range(1000):
+        logger.info("sent %s", PASSWORD)
+    assert reads == []
+    held.write_text("another one")
+    logger.info("sent another one")
+    assert len(reads) == 1
+    assert PASSWORD not in "".join(told := lines(capfd))
+    assert told[-1].endswith("sent ***")
+
+
+@pytest.mark.parametrize(
+    ("text", "begun"), [("xx correct", 7), ("xx", 0), (PASSWORD, 0), ("xx c", 1), ("correct horse ba xx", 0)]
+)
+def test_what_may_be_the_beginning_of_a_secret_is_known(text: str, begun: int) -> None:
+    """So much of a text's end is kept back where it is cut."""
+    set_up(VPN_PASSWORD=PASSWORD)
+    assert log.hide.begun(text) == begun

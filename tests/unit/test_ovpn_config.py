@@ -224,7 +224,7 @@ def test_a_fault_of_the_configuration_names_its_line(text: str, fault: str) -> N
 @pytest.mark.parametrize(
     ("args", "fault"),
     [
-        (["verb", "3"], 'VPN_ARGS has "verb"'),
+        (["verb", "3"], "VPN_ARGS has 'verb'"),
         (["--daemon"], "VPN_ARGS has --daemon"),
         (["--management", "localhost", "1"], "VPN_ARGS has --management"),
         (["--up", "/x"], "VPN_ARGS has --up"),

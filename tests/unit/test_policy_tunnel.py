@@ -39,6 +39,16 @@ def test_a_tunnel_is_set_up_in_the_order_that_the_kernel_takes() -> None:
     ]
 
 
+def test_our_rules_do_not_wait_for_routes_into_the_tunnel() -> None:
+    """They may be thousands."""
+    networks = (container("172.30.0.2/16", "172.30.0.1"),)
+    ours = wanted(networks, assign_tables(networks, {}, 7100), 90)
+    wish = with_tunnel(ours, setup("10.0.0.0/8"), WITH_LINK.snapshot)
+    told = [str(step) for step in changes(wish, WITH_LINK.snapshot)]
+    assert told[-1] == "ip route add 10.0.0.0/8 dev wg0 scope link proto 83"
+    assert any("ip rule add" in line for line in told)
+
+
 def test_a_whole_family_is_taken_in_halves() -> None:
     """The container's default route stays where it is: our tables' and everybody's way out."""
     told = steps(setup("0.0.0.0/0", "::/0", addresses=()), WITH_LINK.snapshot)
