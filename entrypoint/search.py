@@ -44,11 +44,11 @@ class Search:
     def ask(self, networks: Collection[ContainerNetwork], own: Collection[IPAddress]) -> None:
         """Remember what is known by now, and ask about the rest, once for each time that a network comes."""
         self.known |= {network.key: network.gateway for network in networks if network.gateway}
-        gone = (self.silent | self._found) - {network.key for network in networks if network.up}
-        for key in gone:
+        # A link that is down keeps the router that was found, as it keeps one that was told.
+        for key in self._found - {network.key for network in networks}:
             self.known.pop(key, None)
-        self.silent -= gone
-        self._found -= gone
+            self._found.discard(key)
+        self.silent &= {network.key for network in networks if network.up}
         for network in self._askable(networks):
             if network.key not in self._asking:
                 task = asyncio.create_task(self._ask(network, own))

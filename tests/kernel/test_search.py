@@ -157,3 +157,20 @@ def test_the_plan_asks_nobody(container: Container) -> None:
     assert (status, monitor.changes()) == (0, [])
     assert "# cannot find the gateway of eth1 (172.31.0.0/16): saw no route that names one;" in text
     assert "set GATEWAYS=eth1=" in text
+
+
+def test_a_router_that_was_found_is_kept_while_its_link_is_down(container: Container) -> None:
+    """Nobody is asked anew, and replies of the network go nowhere meanwhile, not into the tunnel."""
+    keeper = container.keep().watching()
+    second_network(container, forwards=True)
+    until(lambda: ours(container.host) >= SERVED, LIMIT_SECONDS, "the second network's defaults")
+    until(lambda: not asked(container), LIMIT_SECONDS, "the end of the questions")
+    quiet(keeper)
+    end = "unreachable default metric 4294967295 table 7101 proto 83"
+    told = len(keeper.process.lines)
+    container.host.ip("link set eth1 down")
+    quiet(keeper)
+    assert end in ours(container.host)
+    container.host.ip("link set eth1 up")
+    until(lambda: SERVED & ours(container.host), LIMIT_SECONDS, "the second network's IPv4 default")
+    assert not [line for line in keeper.process.lines[told:] if "192.0.2.83" in line]
