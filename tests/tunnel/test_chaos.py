@@ -1,7 +1,6 @@
 """Everything breaks at random and comes back: `python -m tests.chaos` for a while, and its controls."""
 
 import os
-import secrets
 import signal
 
 import pytest
@@ -14,11 +13,13 @@ from tests.lab.waiting import until
 
 SECONDS = 100.0
 """Beside starts and stops; two minutes in all."""
+SEED = 4
+"""The same each time, so that a change and not chance decides; `make chaos` takes a new one."""
 
 
 def test_whatever_breaks_comes_back() -> None:
     """A seed that fails is told with its steps; CHAOS_SEED=N does the same again."""
-    seed = int(os.environ.get("CHAOS_SEED") or secrets.randbelow(1 << 16))
+    seed = int(os.environ.get("CHAOS_SEED") or SEED)
     assert run(seed, SECONDS, say=print) > 5
 
 
