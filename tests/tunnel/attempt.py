@@ -109,6 +109,9 @@ class Attempt:
 
 
 def _read(file: str) -> bytes:
-    descriptor = os.open(file, os.O_RDONLY)
-    with os.fdopen(descriptor, "rb") as opened:
-        return opened.read()
+    # One that has ended shows nothing any more.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        descriptor = os.open(file, os.O_RDONLY)
+        with os.fdopen(descriptor, "rb") as opened:
+            return opened.read()
+    return b""
