@@ -58,9 +58,9 @@ def test_the_demo_shows_both_columns_and_ends_with_0() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_takes_all_away(number: signal.Signals) -> None:
     """Ctrl-C in the middle leaves no host, and an exit status that tells of the signal."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.demo"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as run:
+    # A shell's background job has its children ignore SIGINT.
+    argv = ["env", "--default-signal=INT", sys.executable, "-m", "tests.demo"]
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout
         next(line for line in run.stdout if "the lab stands" in line)
         assert hosts_of(run.pid)
