@@ -96,10 +96,8 @@ class Reconciler:
 
     async def plan(self) -> tuple[list[Change], View]:
         """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
-        # What stood before the client has to be known whole, and watched where our tables have a copy.
-        copied = any(route.gateway and not route.is_default for route in self.before.routes)
-        whole = copied or not self._knows_before
-        snapshot = await self._rtnl.snapshot(whole=whole)
+        # What stood before the client has to be known whole; of it, routes by a router are always read.
+        snapshot = await self._rtnl.snapshot(whole=not self._knows_before)
         search = self._search
         networks = container_networks(snapshot, self._named, search.known, search.silent)
         seen = give_tables(snapshot, networks, self.view.tables, self._settings.route_table)

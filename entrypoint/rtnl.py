@@ -73,8 +73,7 @@ class Rtnl:
         """Read what concerns us: links, addresses, our kind of rules, routes by container links.
 
         Of those routes it is the default and host routes, those of the main table by a router, what has our
-        tag, and our tables; of a link without a default
-        route, and for a `whole` one, it is all.
+        tag, and our tables; of a link without a default route, and for a `whole` one, it is all.
 
         Raises OSError where changes interrupt every try.
         """
