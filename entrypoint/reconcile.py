@@ -29,7 +29,7 @@ REMOVALS_MAX = 10
 REMOVE_AGAIN_SECONDS = 0.1
 """At the stop, where the kernel refuses, as without a descriptor that is free."""
 PASSES_MAX = 5
-"""Where changes do not last, so many passes are made before the next event, after a pause, tries again."""
+"""Without an end: after so many passes what was read is told, and the next event goes on."""
 MENDED_MAX = 10
 """Passes within a second that had something to mend, before the same pause is made."""
 COOL_DOWN_SECONDS = 0.5
@@ -246,8 +246,10 @@ class Reconciler:
 
     async def _passes(self) -> View:
         problem = None
+        made: list[set[Change]] = []
         for _ in range(PASSES_MAX):
             steps, view = await self.plan()
+            made.append(set(steps))
             # The next pass keeps the tables that this one gave.
             self.view = replace(self.view, tables=view.tables)
             problem = await self._apply(steps)
@@ -259,7 +261,10 @@ class Reconciler:
             if not steps or problem:
                 break
         else:
-            problem = f"rules and routes do not last: {steps[0]} was undone again; find out by whom"
+            # Where each pass found something else, networks come and go; their events bring us back.
+            if undone := set.intersection(*made):
+                first = next(step for step in steps if step in undone)
+                problem = f"rules and routes do not last: {first} was undone again; find out by whom"
         return replace(view, replies=await self._replies(view), problem=problem)
 
     async def _restore(self, traces: Traces, snapshot: Snapshot) -> str | None:

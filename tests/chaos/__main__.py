@@ -3,9 +3,13 @@
 import argparse
 import secrets
 import sys
+import time
 
 from tests.chaos.run import run
 from tests.chaos.stage import KINDS
+
+ROUND_SECONDS = 300.0
+"""Some 200 steps: a failure must be worth replaying."""
 
 
 def main() -> int:
@@ -17,14 +21,25 @@ def main() -> int:
     parser.add_argument("--steps", type=int, help="end after so many steps")
     chosen = parser.parse_args()
     seed = secrets.randbelow(1 << 16) if chosen.seed is None else chosen.seed
-    seconds = chosen.seconds if chosen.steps is None else float("inf")
     try:
-        done = run(seed, seconds, kind=chosen.client, last=chosen.steps, say=say)
+        if chosen.steps is None:
+            done = rounds(seed, chosen.seconds, chosen.client)
+        else:
+            done = run(seed, float("inf"), kind=chosen.client, last=chosen.steps, say=say)
     except AssertionError as error:
         say(str(error))
         return 1
-    say(f"seed {seed}: {done} steps, and all was well after each")
+    say(f"{done} steps, and all was well after each")
     return 0
+
+
+def rounds(seed: int, seconds: float, kind: str | None) -> int:
+    """Go on with the next seed, which has another client, after each round; returns how many steps were done."""
+    ends, done = time.monotonic() + seconds, 0
+    while (left := ends - time.monotonic()) > 0:
+        done += run(seed, min(left, ROUND_SECONDS), kind=kind, say=say)
+        seed += 1
+    return done
 
 
 def say(text: str) -> None:
