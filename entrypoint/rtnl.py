@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from entrypoint import dumps, rtmessages
+from entrypoint.changes import Change
 from entrypoint.faults import MissingPrivilege
 from entrypoint.lean_pyroute2 import (
     NLM_F_REQUEST,
@@ -35,7 +36,6 @@ from entrypoint.network import (
     Snapshot,
 )
 from entrypoint.parse import TABLES_HELD
-from entrypoint.policy import Change
 
 log = logging.getLogger(__name__)
 
