@@ -25,6 +25,7 @@ from entrypoint.network import (
     IPV6,
     MAIN_TABLE,
     PROTOCOL,
+    TABLES_HELD,
     IPAddress,
     LastResort,
     Link,
@@ -35,7 +36,6 @@ from entrypoint.network import (
     Rule,
     Snapshot,
 )
-from entrypoint.parse import TABLES_HELD
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint.detect import ContainerNetwork, NextHop, container_networks
-from entrypoint.parse import TABLES_HELD
+from entrypoint.network import TABLES_HELD
 from entrypoint.policy import assign_tables, wanted
 from tests.unit.kernel_values import DOCKER
 from tests.unit.wants import DOCKER_LINES, container, from_nothing, want
