@@ -12,8 +12,9 @@ from entrypoint.clients.base import AttemptFailed, Client, Launch, Report
 from entrypoint.detect import tunnels
 from entrypoint.faults import BadSettings
 from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
+from entrypoint.main_table import Before, Traces
 from entrypoint.network import IPAddress, IPInterface, Link
-from entrypoint.policy import Before, Brought, Traces
+from entrypoint.policy import Brought
 from entrypoint.processes import Tree, end_left_behind
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings

@@ -5,8 +5,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from entrypoint.detect import tunnels
-from entrypoint.network import MAIN_TABLE, IPInterface, Link, Route, Rule, Snapshot
-from entrypoint.parse import TABLES_HELD
+from entrypoint.network import MAIN_TABLE, TABLES_HELD, IPInterface, Link, Route, Rule, Snapshot
 from entrypoint.policy import ANYWHERE, Wanted
 
 
