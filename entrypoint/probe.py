@@ -11,9 +11,10 @@ import socket
 import struct
 from collections.abc import Callable, Collection
 
-from entrypoint.clients.lookup import look_up, source_towards
 from entrypoint.faults import MissingPrivilege
+from entrypoint.lookup import look_up
 from entrypoint.network import IPV6, IPAddress, IPInterface, Link, Target
+from entrypoint.ways import source_towards
 
 log = logging.getLogger(__name__)
 
