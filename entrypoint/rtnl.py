@@ -7,6 +7,7 @@ in a request's answer.
 import asyncio
 import errno
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Self, TypeVar
@@ -182,7 +183,7 @@ class Rtnl:
                     ) from None
                 if change.verb == "del" and error.code in _GONE:
                     return
-                if error.code == errno.ENODEV and await self._is_gone(change):
+                if error.code == errno.ENODEV and _is_gone(change):
                     return  # a killed client's link, whose event brings us back
                 if isinstance(change.item, LinkAddress) and error.code == errno.EEXIST:
                     return
@@ -198,27 +199,33 @@ class Rtnl:
             case Rule() as rule:
                 await self._netlink.rule(change.verb, **rtmessages.rule_arguments(rule))
             case Route() as route:
-                arguments = rtmessages.route_arguments(route, await self._index(route.link))
+                arguments = rtmessages.route_arguments(route, _index(route.link))
                 await self._netlink.route(change.verb, **arguments)
             case LastResort() as end:
                 await self._netlink.route(change.verb, **rtmessages.last_resort_arguments(end))
             case LinkAddress() as address:
-                arguments = rtmessages.address_arguments(address.interface, await self._index(address.link))
+                arguments = rtmessages.address_arguments(address.interface, _index(address.link))
                 await self._netlink.addr(change.verb, **arguments)
             case LinkState() as state:
-                arguments = rtmessages.link_arguments(state, await self._index(state.link))
+                arguments = rtmessages.link_arguments(state, _index(state.link))
                 await self._netlink.link(change.verb, **arguments)
 
-    async def _is_gone(self, change: Change) -> bool:
-        """Tell whether the link of a change is there no more."""
-        link = None if isinstance(change.item, Rule | LastResort) else change.item.link
-        return link is not None and not await self._netlink.link_lookup(ifname=link)
 
-    async def _index(self, name: str) -> int:
-        found = await self._netlink.link_lookup(ifname=name)
-        if not found:
-            raise NetlinkError(errno.ENODEV, f"no link {name}")
-        return int(found[0])
+def _is_gone(change: Change) -> bool:
+    """Tell whether the link of a change is there no more."""
+    link = None if isinstance(change.item, Rule | LastResort) else change.item.link
+    try:
+        return link is not None and not _index(link)
+    except NetlinkError:
+        return True
+
+
+def _index(name: str) -> int:
+    # Not by netlink, whose answer of a hundred attributes takes as long as to set a route.
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        raise NetlinkError(errno.ENODEV, f"no link {name}") from None
 
 
 def _socket() -> AsyncIPRoute:

@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def rounds(seed: int, seconds: float, kind: str | None) -> int:
-    """Go on with the next seed, which has another client, after each round; returns how many steps were done."""
+    """Go on with the next seed, which has another client, each round; returns the number of steps."""
     ends, done = time.monotonic() + seconds, 0
     while (left := ends - time.monotonic()) > 0:
         done += run(seed, min(left, ROUND_SECONDS), kind=kind, say=say)
