@@ -14,7 +14,7 @@ from typing import Self
 import psutil
 
 from entrypoint import members
-from entrypoint.clients.base import Launch
+from entrypoint.launch import Launch
 from entrypoint.log import hide, printable
 
 TERM_TIMEOUT_SECONDS = 5.0

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import ClassVar
 
-from entrypoint.clients.base import Launch, Report
-from entrypoint.clients.lookup import addresses_of
+from entrypoint.clients.base import Report
+from entrypoint.clients.servers import addresses_of
 from entrypoint.faults import BadSettings
+from entrypoint.launch import Launch
 from entrypoint.programs import why_it_cannot_start
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
