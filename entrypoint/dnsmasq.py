@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from entrypoint.clients.base import Launch
 from entrypoint.faults import BadSettings
+from entrypoint.launch import Launch
 from entrypoint.lifecycle import restart_delay
 from entrypoint.processes import Tree
 from entrypoint.resolv_conf import LISTEN

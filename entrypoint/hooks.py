@@ -9,8 +9,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from entrypoint.clients.base import Launch
 from entrypoint.faults import BadSettings
+from entrypoint.launch import Launch
 from entrypoint.processes import Tree
 from entrypoint.programs import why_it_cannot_start
 from entrypoint.settings import Settings

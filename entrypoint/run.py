@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from entrypoint import __version__, dns, hooks, machine, probe, processes
+from entrypoint import __version__, dns, hooks, machine, processes, reach
 from entrypoint.clients import choose
 from entrypoint.clients.base import Client
 from entrypoint.dns import Dns
@@ -88,7 +88,7 @@ def _prepare(settings: Settings, stack: contextlib.ExitStack) -> tuple[Client, s
         faults.append(fault)
     checks: tuple[Callable[[], None], ...] = (
         lambda: hooks.check(settings),
-        lambda: probe.check(settings.health_target),
+        lambda: reach.check(settings.health_target),
         lambda: dns.check(settings.vpn_dns),
         lambda: machine.check_privileges(client.device if client else None),
     )

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from entrypoint import leftovers, machine
-from entrypoint.clients.base import AttemptFailed, Client, Launch, Report
+from entrypoint.clients.base import AttemptFailed, Client, Report
 from entrypoint.detect import tunnels
 from entrypoint.faults import BadSettings
+from entrypoint.launch import Launch
 from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
 from entrypoint.main_table import Before, Traces
 from entrypoint.network import IPAddress, IPInterface, Link

@@ -5,31 +5,12 @@ attempts. A client knows its own program: how it is called, what it says of itse
 mending its tunnel alone.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from entrypoint.launch import Launch
 from entrypoint.network import IPAddress, IPNetwork, TunnelSetup
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """How one attempt is started."""
-
-    argv: tuple[str, ...] = ()
-    """Program and arguments; never a secret. Empty where no process is needed: the tunnel is the kernel's
-    own, or somebody else's."""
-    stdin: bytes = b""
-    """Written to the program's standard input, which is then closed."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to the little that every client inherits; never a secret."""
-    may_daemonise: bool = False
-    """The program may end with 0 and leave its tunnel: the client lives as long as any process that it left,
-    or, where it left none, as its tunnel."""
-    unprivileged: bool = False
-    """The program needs no capability, and gets none."""
-    stop: tuple[str, ...] = ()
-    """Program and arguments that ask a living client to end, before it is ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from entrypoint.clients.base import Launch, Report
-from entrypoint.clients.lookup import addresses_of
+from entrypoint.clients.base import Report
+from entrypoint.clients.servers import addresses_of
 from entrypoint.faults import BadSettings
+from entrypoint.launch import Launch
 from entrypoint.names import is_address, is_host
 from entrypoint.programs import why_it_cannot_start
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import ClassVar
 
-from entrypoint.clients.base import Launch, Report
+from entrypoint.clients.base import Report
+from entrypoint.launch import Launch
 
 
 class NoClient:

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import ClassVar
 
 from entrypoint.clients import oc_arguments
-from entrypoint.clients.base import AttemptFailed, Launch, Report
-from entrypoint.clients.lookup import addresses_of, is_ours, source_towards
+from entrypoint.clients.base import AttemptFailed, Report
 from entrypoint.clients.oc_environment import gateway, translate
 from entrypoint.clients.oc_script import ScriptChannel
+from entrypoint.clients.servers import addresses_of
 from entrypoint.faults import BadSettings
 from entrypoint.files import Secret
+from entrypoint.launch import Launch
 from entrypoint.network import IPAddress
 from entrypoint.onetime import OneTimeCodes
 from entrypoint.parse import shown
+from entrypoint.ways import is_ours, source_towards
 
 SOCKET_NAME = "openconnect.sock"
 SCRIPT = Path(__file__).with_name("vpnc_script.py")

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from entrypoint.clients import config_file, ovpn_config, ovpn_files, ovpn_login
-from entrypoint.clients.base import Launch, Report
+from entrypoint.clients.base import Report
 from entrypoint.clients.ovpn_channel import Channel
 from entrypoint.clients.ovpn_needs import Wishes
 from entrypoint.faults import BadSettings
 from entrypoint.files import Secret
+from entrypoint.launch import Launch
 from entrypoint.network import MARK
 
 SOCKET_NAME = "openvpn.sock"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from entrypoint.clients.base import AttemptFailed
-from entrypoint.clients.lookup import addresses_of
+from entrypoint.clients.servers import addresses_of
 from entrypoint.clients.wg_config import Peer
 from entrypoint.clients.wg_session import Session
 from entrypoint.clients.wg_text import Endpoint

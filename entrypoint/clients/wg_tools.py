@@ -15,9 +15,9 @@ import subprocess
 from pathlib import Path
 
 from entrypoint import members
-from entrypoint.clients.lookup import DISCARD_PORT
 from entrypoint.clients.wg_config import Peer
-from entrypoint.network import IPV6, MARK, IPAddress
+from entrypoint.network import MARK, IPAddress
+from entrypoint.ways import mtu_towards
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,6 @@ HEADERS_BYTES = 80
 """What WireGuard needs around a packet in IPv6: 40 of IP, 8 of UDP, 32 of its own. As wg-quick does."""
 SOCKETS = Path("/var/run/wireguard")
 """Where wireguard-go listens, and where `wg` looks for it."""
-_IP_MTU, _IPV6_MTU = 14, 24
-"""Of linux/in.h and linux/in6.h: the MTU of the way that a connected socket has."""
 _PROBE = "sidegate-probe"
 _TRY_AGAIN_SECONDS = 0.005
 LIMIT_SECONDS = 5.0
@@ -127,16 +125,8 @@ async def handshakes(name: str) -> dict[str, int]:
 
 def tunnel_mtu(server: IPAddress) -> int | None:
     """Return the largest packet that fits the way to a server, asking nobody; None where there is no way."""
-    family, level, option = (
-        (socket.AF_INET6, socket.IPPROTO_IPV6, _IPV6_MTU)
-        if server.version == IPV6
-        else (socket.AF_INET, socket.IPPROTO_IP, _IP_MTU)
-    )
-    with socket.socket(family, socket.SOCK_DGRAM) as asking, contextlib.suppress(OSError):
-        asking.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
-        asking.connect((str(server), DISCARD_PORT))
-        return asking.getsockopt(level, option) - HEADERS_BYTES
-    return None
+    mtu = mtu_towards(server, MARK)
+    return mtu - HEADERS_BYTES if mtu else None
 
 
 async def _change(*argv: str) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from entrypoint.clients import config_file, wg_config, wg_tools
-from entrypoint.clients.base import AttemptFailed, Launch, Report
+from entrypoint.clients.base import AttemptFailed, Report
 from entrypoint.clients.wg_config import Config
 from entrypoint.clients.wg_line import Line, look_up
 from entrypoint.clients.wg_session import Session
 from entrypoint.faults import BadSettings
+from entrypoint.launch import Launch
 from entrypoint.network import MARK, TunnelSetup
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import ClassVar
 
-from entrypoint.clients.base import Client, Launch, Report
+from entrypoint.clients.base import Client, Report
+from entrypoint.launch import Launch
 from entrypoint.reconcile import Reconciler
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings

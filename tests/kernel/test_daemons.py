@@ -159,7 +159,7 @@ async def run(*argv: str) -> None:
 
 ENDS = """
 import asyncio
-from entrypoint.clients.base import Launch
+from entrypoint.launch import Launch
 from entrypoint.processes import Tree
 
 async def work():

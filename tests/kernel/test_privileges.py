@@ -16,7 +16,7 @@ CAPABILITIES = [(NET_ADMIN,), (*DOCKERS, NET_ADMIN)]
 
 _PROGRAM = """
 import asyncio, json, sys
-from entrypoint.clients.base import Launch
+from entrypoint.launch import Launch
 from entrypoint.processes import Tree
 
 async def main():

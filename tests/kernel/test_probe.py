@@ -142,7 +142,7 @@ def test_a_fault_of_ours_does_not_leave_health_as_it_was(
     async def work() -> None:
         probe.begin()
         await comes(lambda: probe.alive)
-        monkeypatch.setattr(module, "_check_way", None)
+        monkeypatch.setattr(module, "round_trip", None)
         await comes(lambda: not probe.alive)
         assert "a fault of sidegate ended the probe: TypeError" in str(probe.problem)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from entrypoint.clients import choose
-from entrypoint.clients.base import AttemptFailed, Launch
+from entrypoint.clients.base import AttemptFailed
 from entrypoint.faults import BadSettings
 from entrypoint.hooks import Hooks, TunnelEvent
+from entrypoint.launch import Launch
 from entrypoint.lifecycle import State
 from entrypoint.probe import Probe
 from entrypoint.resolv_conf import LISTEN

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from entrypoint.clients import choose
-from entrypoint.clients.base import Client, Launch, Report
+from entrypoint.clients.base import Client, Report
 from entrypoint.faults import BadSettings
+from entrypoint.launch import Launch
 from entrypoint.settings import load
 
 COMMAND = {"VPN_CLIENT": "command", "VPN_COMMAND": "true"}

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from entrypoint.clients.base import AttemptFailed
-from entrypoint.clients.lookup import addresses_of
+from entrypoint.clients.servers import addresses_of
 
 
 def test_without_room_for_a_thread_the_attempt_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from entrypoint.clients.base import Launch
 from entrypoint.clients.config_file import MAX_BYTES, decode
 from entrypoint.clients.openvpn import OpenVPN
 from entrypoint.clients.ovpn_config import Checked, check, scripts_wished
@@ -19,6 +18,7 @@ from entrypoint.clients.ovpn_needs import Wishes
 from entrypoint.clients.ovpn_text import LINE_MAX_BYTES, directives, split
 from entrypoint.faults import BadSettings
 from entrypoint.files import Secret
+from entrypoint.launch import Launch
 from tests.unit.openvpn_maker import make_openvpn
 
 KNOWN = "peer-fingerprint 00\ncert my.crt\nkey my.key\n"

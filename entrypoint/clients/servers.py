@@ -1,0 +1,28 @@
+"""The addresses of a client's server, or why an attempt cannot begin without them."""
+
+import asyncio
+
+from entrypoint.clients.base import AttemptFailed
+from entrypoint.lookup import look_up
+from entrypoint.network import IPAddress
+
+LIMIT_SECONDS = 8.0
+"""A resolver that lost the first packet is asked again after 5 s (resolv.conf(5))."""
+
+
+async def addresses_of(host: str, limit_seconds: float = LIMIT_SECONDS) -> tuple[IPAddress, ...]:
+    """Return every address of a name, or the address that it is; raises AttemptFailed with what is wrong."""
+    try:
+        async with asyncio.timeout(limit_seconds):
+            found = await look_up(host)
+    except TimeoutError:
+        raise AttemptFailed(
+            f"the server's name {host} cannot be looked up: no answer within {limit_seconds:g} s; "
+            "check the container's DNS"
+        ) from None
+    except OSError as error:
+        raise AttemptFailed(
+            f"the server's name {host} cannot be looked up: {error.strerror}; "
+            "check the name and the container's DNS"
+        ) from None
+    return tuple(dict.fromkeys(found))
