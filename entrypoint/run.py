@@ -247,10 +247,9 @@ class _Run:
             await self._came_up.wait()
             self._came_up.clear()
             if tunnel := self._supervisor.tunnel:
-                link, addresses = tunnel
-                log.info("up: %s %s", link.name, " ".join(str(address) for address in addresses))
+                log.info("up: %s %s", tunnel.link.name, " ".join(map(str, tunnel.addresses)))
                 try:
-                    await self._find_overlaps(link)
+                    await self._find_overlaps(tunnel.link)
                     await asyncio.to_thread(self._udp.tell)
                 except (OSError, RuntimeError) as error:
                     # RuntimeError: no thread can be started where a limit of processes is reached.
