@@ -9,7 +9,6 @@ from pathlib import Path
 
 from entrypoint import leftovers, machine
 from entrypoint.clients.base import AttemptFailed, Client, Report
-from entrypoint.detect import Tunnel, tunnels
 from entrypoint.faults import BadSettings
 from entrypoint.launch import Launch
 from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
@@ -20,6 +19,7 @@ from entrypoint.processes import Tree, end_left_behind
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 from entrypoint.tunnel_address import Neighbourhood, refusal
+from entrypoint.tunnels import Tunnel, tunnels
 from healthcheck.threads import off_loop
 
 log = logging.getLogger(__name__)
