@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from bench import procfs
 from bench.clients import Contender
 from bench.trial import Stage
 from tests.lab.addresses import V4
@@ -21,15 +22,27 @@ _STALLED = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """What iperf3 saw in one run."""
+
+    rate: float
+    """Bits per second that arrived."""
+    cpu: float
+    """Seconds that all processes of the contender took for a byte."""
+
+
+@dataclass(frozen=True, slots=True)
 class Way:
     """One direction of TCP between a peer and a service in the shared namespace."""
 
     name: str
     peer: Namespace
     address: str
-    options: tuple[str, ...] = ()
-    rates: tuple[list[float], list[float], list[float]] = field(default_factory=lambda: ([], [], []))
-    """Bits per second of the bare client, of Sidegate, and of Sidegate with KILL_SWITCH=on."""
+    options: tuple[str, ...]
+    by_client: bool
+    """Whether the client carries the bytes; else only the kernel has a part in it."""
+    runs: tuple[list[Run], list[Run], list[Run]] = field(default_factory=lambda: ([], [], []))
+    """Of the bare client, of Sidegate, and of Sidegate with KILL_SWITCH=on."""
 
 
 def measure(stage: Stage, rounds: int) -> list[Way]:
@@ -40,19 +53,20 @@ def measure(stage: Stage, rounds: int) -> list[Way]:
     """
     lab, bare, sidegate = stage.lab, stage.match.bare, stage.match.sidegate
     closed = with_setting(sidegate, "KILL_SWITCH", "on")
-    by_hand, back = "published port (bare: LAN route by hand): ", ("--reverse",)
+    published, back = "published port (bare: LAN route by hand)", ("--reverse",)
     ways = [
-        Way(f"{by_hand}laptop sends", lab.laptop, V4.server_a),
-        Way(f"{by_hand}service sends", lab.laptop, V4.server_a, back),
-        Way("tunnel: server B sends", lab.server_b, stage.address),
-        Way("tunnel: service sends", lab.server_b, stage.address, back),
+        Way(f"{published}: laptop sends", lab.laptop, V4.server_a, (), by_client=False),
+        Way(f"{published}: service sends", lab.laptop, V4.server_a, back, by_client=False),
+        Way("tunnel: server B sends", lab.server_b, stage.address, (), by_client=True),
+        Way("tunnel: service sends", lab.server_b, stage.address, back, by_client=True),
     ]
     order = list(enumerate((bare, sidegate, closed)))
     for _ in range(rounds):
         for place, contender in order:
-            with stage.up(contender), _lan_by_hand(lab) if contender is bare else contextlib.nullcontext():
+            by_hand = _lan_by_hand(lab) if contender is bare else contextlib.nullcontext()
+            with stage.up(contender) as process, by_hand:
                 for way in ways:
-                    way.rates[place].append(_run(lab.sidecar, way))
+                    way.runs[place].append(_run(lab.sidecar, way, process.pid))
             if contender is closed:
                 open_gate(lab.sidecar)
         order.append(order.pop(0))
@@ -86,21 +100,23 @@ def _lan_by_hand(lab: Lab) -> Iterator[None]:
         lab.sidecar.ip(f"route del {route}")
 
 
-def _run(service: Namespace, way: Way) -> float:
-    """Return the bits per second that arrived."""
+def _run(service: Namespace, way: Way, contender: int) -> Run:
     port = ("--port", str(PORT))
     server = service.spawn("iperf3", "--server", "--one-off", "--forceflush", *port)
     try:
         server.wait_for_line("^Server listening")
+        before = procfs.cpu_of_tree(contender)
         client = way.peer.run(
             *("iperf3", "--client", way.address, *port, "--connect-timeout", "3000"),
             *("--time", str(SECONDS), "--json", *way.options),
             check=False,
             timeout=SECONDS + _STALLED,
         )
+        spent = procfs.cpu_of_tree(contender) - before
     finally:
         server.kill()
     said = json.loads(client.stdout or "{}")
     if client.returncode or "error" in said:
         raise AssertionError(f"cannot measure {way.name}: iperf3 says {said.get('error') or client.stderr}")
-    return float(said["end"]["sum_received"]["bits_per_second"])
+    arrived = said["end"]["sum_received"]
+    return Run(arrived["bits_per_second"], spent / arrived["bytes"])
