@@ -46,11 +46,12 @@ What the figures mean:
   a service in the shared namespace. `--throughput` rounds; in each, bare, Sidegate and Sidegate with
   KILL_SWITCH=on run each way once, and each round begins with another of them. The server's route covers the
   LAN, so bare could answer nobody at its published port: it has a route to the LAN that was set by hand, as
-  a user may do who knows all LANs. Client, server and iperf3 share the processors, so the tunnel's figures
-  swing; *CPU of client and sidecar* for what was carried is the steadier one. The kill switch has the kernel
-  track connections, which in these namespaces nobody else does.
-- *CPU of a reply*, *of a datagram in*: of one packet of 64 bytes, from the send call to the far socket,
-  without (bare) and with our chains. They change places every few milliseconds, so a tenth of a microsecond
+  a user may do who knows all LANs. It runs in a lab where no rule was ever set: a namespace's first rule
+  slows its look-ups for good. Client, server and iperf3 share the processors, so the tunnel's figures swing;
+  *CPU of client and sidecar* for what was carried is the steadier one. The kill switch has the kernel track
+  connections, which in these namespaces nobody else does.
+- *CPU of a reply*, *of a datagram in*: of one UDP packet of 64 bytes, from the send call to the far socket,
+  without (bare) and with what is named. They take turns every few milliseconds, so a tenth of a microsecond
   shows on a busy machine, too. *As in Docker*: connections are tracked anyway, because of the NAT that Docker
   has in a container for its DNS. A larger packet pays no more, nor do 64 kB of TCP that the kernel handles in
   one piece.

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,11 +95,16 @@ def _measure(clients: list[str], amount: Amount) -> list[str]:
     return missed
 
 
-def _rows(client: str, how: image.Image, amount: Amount) -> list[report.Row]:
+@contextmanager
+def _stage(client: str, how: image.Image) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="sidegate-bench-") as directory, Lab() as lab:
         match = CLIENTS[client](lab.vpn_server, Path(directory), how)
-        stage = Stage(lab, match, Path(directory) / "container")
-        contenders = (match.bare, match.sidegate)
+        yield Stage(lab, match, Path(directory) / "container")
+
+
+def _rows(client: str, how: image.Image, amount: Amount) -> list[report.Row]:
+    with _stage(client, how) as stage:
+        contenders = (stage.match.bare, stage.match.sidegate)
         trials: dict[str, list[Trial]] = {contender.name: [] for contender in contenders}
         _say(f"{client}: warm-up")
         stage.warm_up()
@@ -110,7 +116,7 @@ def _rows(client: str, how: image.Image, amount: Amount) -> list[report.Row]:
                 trials[contender.name].append(trial)
         rows = report.trial_rows(*trials.values(), ours_first=client != "none")
         if client == "openvpn":
-            rows += _steady_rows(stage, how, amount.idle) + _throughput_rows(stage, amount.throughput)
+            rows += _steady_rows(stage, how, amount.idle) + _throughput_rows(stage, how, amount.throughput)
         return rows
 
 
@@ -128,12 +134,17 @@ def _steady_rows(stage: Stage, how: image.Image, idle: float) -> list[report.Row
     return rows + report.probe_rows(steady.health_checks(stage, sidegate, how))
 
 
-def _throughput_rows(stage: Stage, rounds: int) -> list[report.Row]:
+def _throughput_rows(stage: Stage, how: image.Image, rounds: int) -> list[report.Row]:
     if not rounds:
         return []
     _say(f"iperf3: {rounds} times each way; then the CPU of single packets")
-    throughput.publish(stage.lab)
-    return report.throughput_rows(throughput.measure(stage, rounds), packets.measure(stage))
+    with _stage("openvpn", how) as untouched:
+        untouched.learn_address()
+        for each in (untouched, stage):
+            throughput.publish(each.lab)
+        return report.throughput_rows(
+            throughput.measure(untouched, stage, rounds), packets.measure(untouched, stage)
+        )
 
 
 def _idle(stage: Stage, contender: Contender, seconds: float) -> dict[str, procfs.Work]:

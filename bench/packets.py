@@ -1,4 +1,4 @@
-"""What our chains cost a packet: CPU time of who sends it, with and without them, in turn.
+"""What our rules and chains cost a packet: CPU time of who sends it, with and without them, in turn.
 
 On a veth pair the sender's system call carries a packet through every hook to the socket that it is for.
 Nobody reads there: what is too much is dropped behind the last hook.
@@ -6,6 +6,7 @@ Nobody reads there: what is too much is dropped behind the last hook.
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bench.clients import Contender
@@ -13,6 +14,7 @@ from bench.throughput import PORT, TABLE, open_gate, with_setting
 from bench.trial import Stage
 from tests.lab.addresses import V4
 from tests.lab.namespaces import Namespace
+from tests.lab.topology import Lab
 
 TURNS = 40
 PACKETS = 2000
@@ -33,45 +35,70 @@ class Cost:
     ours: list[float] = field(default_factory=list)
 
 
-def measure(stage: Stage) -> list[Cost]:
-    """Return what the kill switch costs a reply, and UDP_REPLY_PORTS a datagram that comes in.
+def measure(untouched: Stage, stage: Stage) -> list[Cost]:
+    """Return what Sidegate's rules, its kill switch and UDP_REPLY_PORTS cost a packet.
 
-    The chains are those that Sidegate made; no client is up meanwhile. The port has to be published.
+    The port has to be published in both labs. No rule was ever set in the untouched one.
     """
-    host, sidegate = stage.lab.sidecar, stage.match.sidegate
-    gate = _chains(stage, with_setting(sidegate, "KILL_SWITCH", "on"))
-    open_gate(host)
-    udp = _chains(stage, with_setting(sidegate, "UDP_REPLY_PORTS", str(PORT)))
-    costs = []
-    with _bound(host, V4.sidecar, PORT) as service:
-        for name, chains, replying in (
-            ("a reply with KILL_SWITCH=on", gate, service),
-            ("a datagram in with UDP_REPLY_PORTS", udp, None),
-        ):
-            for where, there in (("as in Docker", _DOCKER), ("nothing else tracked", "")):
-                cost = Cost(f"{name}, {where}")
-                for _ in range(TURNS):
-                    for seconds, text in ((cost.without, there), (cost.ours, there + chains)):
-                        host.run("nft", "--file", "-", stdin=f"flush ruleset\n{text}")
-                        seconds.append(_turn(stage, replying))
-                costs.append(cost)
-    host.run("nft", "flush ruleset")
+    bare, ours = untouched.lab, stage.lab
+    with (
+        _bound(bare.sidecar, V4.sidecar, PORT) as service_there,
+        _bound(ours.sidecar, V4.sidecar, PORT) as service,
+    ):
+        return [*_rules(bare, service_there, stage, service), *_chains(stage, service)]
+
+
+def _rules(bare: Lab, service_there: socket.socket, stage: Stage, service: socket.socket) -> list[Cost]:
+    """Compare a namespace that Sidegate keeps with one that never had a rule."""
+    reply, question = costs = [Cost("a reply, with our rules"), Cost("a datagram in, with our rules")]
+    with stage.up(stage.match.sidegate):
+        for _ in range(TURNS):
+            reply.without.append(_reply(bare, service_there))
+            reply.ours.append(_reply(stage.lab, service))
+            question.without.append(_question(bare))
+            question.ours.append(_question(stage.lab))
     return costs
 
 
-def _chains(stage: Stage, sidegate: Contender) -> str:
+def _chains(stage: Stage, service: socket.socket) -> list[Cost]:
+    """Compare a namespace with itself: with the chains that Sidegate made, and without. No client is up."""
+    lab, sidegate = stage.lab, stage.match.sidegate
+    gate = _made(stage, with_setting(sidegate, "KILL_SWITCH", "on"))
+    open_gate(lab.sidecar)
+    udp = _made(stage, with_setting(sidegate, "UDP_REPLY_PORTS", str(PORT)))
+    cases: list[tuple[str, str, Callable[[], float]]] = [
+        ("a reply, with KILL_SWITCH=on", gate, lambda: _reply(lab, service)),
+        ("a datagram in, with UDP_REPLY_PORTS", udp, lambda: _question(lab)),
+    ]
+    costs = []
+    for name, chains, turn in cases:
+        for where, there in (("as in Docker", _DOCKER), ("nothing else tracked", "")):
+            cost = Cost(f"{name}, {where}")
+            for _ in range(TURNS):
+                for seconds, text in ((cost.without, there), (cost.ours, there + chains)):
+                    lab.sidecar.run("nft", "--file", "-", stdin=f"flush ruleset\n{text}")
+                    seconds.append(turn())
+            costs.append(cost)
+    lab.sidecar.run("nft", "flush ruleset")
+    return costs
+
+
+def _made(stage: Stage, sidegate: Contender) -> str:
     with stage.up(sidegate):
         return stage.lab.sidecar.run("nft", "--stateless", "list", "table", *TABLE.split()).stdout
 
 
-def _turn(stage: Stage, service: socket.socket | None) -> float:
-    """Have the laptop ask the published port again and again, or the service, if given, reply as often."""
-    # Each turn is a connection of its own: connection tracking decides by the first packet.
-    with _bound(stage.lab.laptop, V4.laptop) as laptop:
-        if not service:
-            return _cpu(laptop, (V4.server_a, PORT))
+# Each turn is a connection of its own: connection tracking decides by the first packet.
+def _reply(lab: Lab, service: socket.socket) -> float:
+    """Have the laptop ask once at the published port, and the service reply again and again."""
+    with _bound(lab.laptop, V4.laptop) as laptop:
         laptop.sendto(_DATA, (V4.server_a, PORT))
         return _cpu(service, laptop.getsockname())
+
+
+def _question(lab: Lab) -> float:
+    with _bound(lab.laptop, V4.laptop) as laptop:
+        return _cpu(laptop, (V4.server_a, PORT))
 
 
 def _bound(host: Namespace, address: str, port: int = 0) -> socket.socket:

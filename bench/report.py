@@ -82,7 +82,7 @@ def throughput_rows(ways: Sequence[Way], costs: Sequence[Cost]) -> list[Row]:
     rows = []
     for way in ways:
         rows += _compare_three(f"{way.name}, Mbit/s", way, lambda run: run.rate / 1e6, "{:.0f}")
-        if way.by_client:
+        if way.tunnel:
             rows += _compare_three(
                 "... CPU of client and sidecar, s/GB", way, lambda run: run.cpu * 1e9, "{:.2f}"
             )

@@ -1,8 +1,6 @@
 """What iperf3 gets through the published port and through the tunnel: bare, Sidegate, and its kill switch."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from bench import procfs
@@ -36,39 +34,40 @@ class Way:
     """One direction of TCP between a peer and a service in the shared namespace."""
 
     name: str
-    peer: Namespace
-    address: str
-    options: tuple[str, ...]
-    by_client: bool
-    """Whether the client carries the bytes; else only the kernel has a part in it."""
+    tunnel: bool
+    """Server B is the peer, and the client carries all; else it is the laptop, at the published port."""
+    reverse: bool
+    """The service sends."""
     runs: tuple[list[Run], list[Run], list[Run]] = field(default_factory=lambda: ([], [], []))
     """Of the bare client, of Sidegate, and of Sidegate with KILL_SWITCH=on."""
 
 
-def measure(stage: Stage, rounds: int) -> list[Way]:
+def measure(untouched: Stage, stage: Stage, rounds: int) -> list[Way]:
     """Have all three run each way once in a round; each round begins with another of them.
 
-    The bare client has a route to the LAN that was set by hand: without it no reply from the published
-    port would arrive. The port has to be published.
+    The bare client runs in the untouched lab, where no rule was ever set: a namespace's first one slows its
+    look-ups for good. It has a route to the LAN that was set by hand: without it no reply from the published
+    port would arrive. The port has to be published in both labs.
     """
-    lab, bare, sidegate = stage.lab, stage.match.bare, stage.match.sidegate
+    bare, sidegate = untouched.match.bare, stage.match.sidegate
     closed = with_setting(sidegate, "KILL_SWITCH", "on")
-    published, back = "published port (bare: LAN route by hand)", ("--reverse",)
+    published = "published port (bare: LAN route by hand)"
     ways = [
-        Way(f"{published}: laptop sends", lab.laptop, V4.server_a, (), by_client=False),
-        Way(f"{published}: service sends", lab.laptop, V4.server_a, back, by_client=False),
-        Way("tunnel: server B sends", lab.server_b, stage.address, (), by_client=True),
-        Way("tunnel: service sends", lab.server_b, stage.address, back, by_client=True),
+        Way(f"{published}: laptop sends", tunnel=False, reverse=False),
+        Way(f"{published}: service sends", tunnel=False, reverse=True),
+        Way("tunnel: server B sends", tunnel=True, reverse=False),
+        Way("tunnel: service sends", tunnel=True, reverse=True),
     ]
-    order = list(enumerate((bare, sidegate, closed)))
+    order = [(0, untouched, bare), (1, stage, sidegate), (2, stage, closed)]
     for _ in range(rounds):
-        for place, contender in order:
-            by_hand = _lan_by_hand(lab) if contender is bare else contextlib.nullcontext()
-            with stage.up(contender) as process, by_hand:
+        for place, where, contender in order:
+            with where.up(contender) as process:
+                if contender is bare:
+                    _set_lan_route(where.lab)
                 for way in ways:
-                    way.runs[place].append(_run(lab.sidecar, way, process.pid))
+                    way.runs[place].append(_run(where, way, process.pid))
             if contender is closed:
-                open_gate(lab.sidecar)
+                open_gate(where.lab.sidecar)
         order.append(order.pop(0))
     return ways
 
@@ -90,25 +89,20 @@ def open_gate(host: Namespace) -> None:
     host.run("nft", f"delete table {TABLE}")
 
 
-@contextlib.contextmanager
-def _lan_by_hand(lab: Lab) -> Iterator[None]:
-    route = f"{V4.lan} via {V4.docker_gateway} dev eth0"
-    lab.sidecar.ip(f"route add {route}")
-    try:
-        yield
-    finally:
-        lab.sidecar.ip(f"route del {route}")
+def _set_lan_route(lab: Lab) -> None:
+    lab.sidecar.ip(f"route replace {V4.lan} via {V4.docker_gateway} dev eth0")
 
 
-def _run(service: Namespace, way: Way, contender: int) -> Run:
-    port = ("--port", str(PORT))
-    server = service.spawn("iperf3", "--server", "--one-off", "--forceflush", *port)
+def _run(stage: Stage, way: Way, contender: int) -> Run:
+    lab, port = stage.lab, ("--port", str(PORT))
+    peer, address = (lab.server_b, stage.address) if way.tunnel else (lab.laptop, V4.server_a)
+    server = lab.sidecar.spawn("iperf3", "--server", "--one-off", "--forceflush", *port)
     try:
         server.wait_for_line("^Server listening")
         before = procfs.cpu_of_tree(contender)
-        client = way.peer.run(
-            *("iperf3", "--client", way.address, *port, "--connect-timeout", "3000"),
-            *("--time", str(SECONDS), "--json", *way.options),
+        client = peer.run(
+            *("iperf3", "--client", address, *port, "--connect-timeout", "3000"),
+            *("--time", str(SECONDS), "--json", *(["--reverse"] if way.reverse else [])),
             check=False,
             timeout=SECONDS + _STALLED,
         )

@@ -66,17 +66,20 @@ class Stage:
         self.match = match
         self._container = Container(directory)
         self.address = ""
-        """The client's in the tunnel, the same in each run; learned by `warm_up`."""
+        """The client's in the tunnel, the same in each run; learned by `learn_address`."""
         serve(lab.sidecar)
 
     def warm_up(self) -> None:
         """Run each contender once, to learn the tunnel's address and which files are mapped."""
-        bare = self.match.bare
-        with self._server(), self._spawned(bare) as process:
-            self.address = until(lambda: self._tunnel_address(process), START_MAX, "the tunnel's address")
-        for contender in (bare, self.match.sidegate):
+        self.learn_address()
+        for contender in (self.match.bare, self.match.sidegate):
             with self.up(contender) as process:
                 self._container.own_files_of(procfs.tree(process.pid))
+
+    def learn_address(self) -> None:
+        """Run the bare client once."""
+        with self._server(), self._spawned(self.match.bare) as process:
+            self.address = until(lambda: self._tunnel_address(process), START_MAX, "the tunnel's address")
 
     def trial(self, contender: Contender) -> Trial:
         """Run a contender once from start to stop, with a LAN connection open beside it."""
