@@ -78,9 +78,8 @@ class Tunnels:
             await self.came_up.wait()
             self.came_up.clear()
             if tunnel := self._supervisor.tunnel:
-                link, addresses = tunnel
-                log.info("up: %s %s", link.name, " ".join(str(address) for address in addresses))
-                await self._tell(link)
+                log.info("up: %s %s", tunnel.link.name, " ".join(map(str, tunnel.addresses)))
+                await self._tell(tunnel.link)
 
     async def _tell(self, tunnel: Link) -> None:
         try:

@@ -10,8 +10,8 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+from entrypoint.main_table import Before, Traces
 from entrypoint.network import MAIN_TABLE, Link, Route
-from entrypoint.policy import Before, Traces
 
 _FILE = "client.json"
 

@@ -13,6 +13,9 @@ PROTOCOL = 83
 MARK = 0x5347
 """SO_MARK of a client's own packets ("SG"): they leave by the gateway, whatever the tunnel covers."""
 
+TABLES_HELD = 64
+"""How many tables are ours from ROUTE_TABLE on: one per interface, tunnels from the last one down."""
+
 NOBODY: dict[int, IPAddress] = {4: IPv4Address("192.0.2.83"), 6: IPv6Address("2001:db8::83")}
 """Whom a router is asked about: of the networks for documentation (RFC 5737, RFC 3849), where nobody is."""
 

@@ -7,13 +7,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from entrypoint import machine, policy
+from entrypoint import machine, main_table
+from entrypoint.changes import Change, difference
 from entrypoint.detect import ContainerNetwork, container_networks, why_none
 from entrypoint.faults import BadSettings
 from entrypoint.hostnet import why_host
-from entrypoint.named import remarks, why_no_tunnel
+from entrypoint.main_table import Before, Traces
 from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
-from entrypoint.policy import Before, Brought, Change, Traces
+from entrypoint.policy import Brought, Wanted
+from entrypoint.remarks import remarks, why_no_tunnel
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
@@ -109,13 +111,13 @@ class Reconciler:
             questions=search.questions(networks, seen.tables),
         )
         at = min((rule.priority for rule in want.rules), default=None)
-        return policy.changes(want, snapshot), View(snapshot, networks, seen.tables, priority=at)
+        return difference(want, snapshot), View(snapshot, networks, seen.tables, priority=at)
 
     def _trusted(self, snapshot: Snapshot) -> tuple[Route, ...]:
         """Return the main table's routes before the client; until one begins, those that are there."""
         if self._knows_before:
             return self.before.routes
-        return policy.before_client(snapshot, Traces(), self._named)
+        return main_table.before_client(snapshot, Traces(), self._named)
 
     def follow(self, brought: Brought) -> None:
         """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
@@ -142,7 +144,7 @@ class Reconciler:
         _, view = await self.plan()
         see_that_it_can_be_served(view, self._settings)
         if not noted and remember_main:
-            routes = policy.before_client(view.snapshot, traces or Traces(), self._named)
+            routes = main_table.before_client(view.snapshot, traces or Traces(), self._named)
             self.before = Before(routes, view.snapshot.links)
         self._knows_before = True
         left = sum(rule.protocol == PROTOCOL for rule in view.snapshot.rules)
@@ -201,7 +203,7 @@ class Reconciler:
             async with self._pass:
                 try:
                     snapshot = await self._rtnl.snapshot()
-                    problem = await self._apply(policy.changes(policy.Wanted(), snapshot))
+                    problem = await self._apply(difference(Wanted(), snapshot))
                 except OSError as error:
                     problem = str(error.strerror)
             if not problem or last:
@@ -275,7 +277,7 @@ class Reconciler:
             for v, where in SOMEWHERE.items()
             if (await self._rtnl.default_link(where) or 0) not in {0, *ours}
         ]
-        steps = policy.restored(self.before, traces, snapshot, taken)
+        steps = main_table.restored(self.before, traces, snapshot, taken)
         return await self._apply(steps)
 
     async def _apply(self, steps: list[Change]) -> str | None:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from entrypoint import dumps, rtmessages
+from entrypoint.changes import Change
 from entrypoint.faults import MissingPrivilege
 from entrypoint.lean_pyroute2 import (
     NLM_F_REQUEST,
@@ -25,6 +26,7 @@ from entrypoint.network import (
     IPV6,
     MAIN_TABLE,
     PROTOCOL,
+    TABLES_HELD,
     IPAddress,
     LastResort,
     Link,
@@ -35,8 +37,6 @@ from entrypoint.network import (
     Rule,
     Snapshot,
 )
-from entrypoint.parse import TABLES_HELD
-from entrypoint.policy import Change
 
 log = logging.getLogger(__name__)
 

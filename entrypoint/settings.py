@@ -9,7 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from entrypoint import parse, strangers
+from entrypoint import parse, parse_network, strangers
 from entrypoint.faults import BadSettings
 from entrypoint.files import FILE_SUFFIX, Secret, read_env_file, read_value
 from entrypoint.network import IPAddress, IPNetwork, Target
@@ -104,13 +104,13 @@ class Settings:
     )
     vpn_interface: str | None = _setting(
         "auto",
-        parse.auto_or(parse.link_name),
+        parse.auto_or(parse_network.link_name),
         "the tunnel's name; `auto`: the tunnel link that appears; `none`: the one there is",
     )
     vpn_up_timeout: float = _setting("60s", parse.duration, "how long one attempt may take", unit="duration")
     vpn_dns: str | tuple[IPAddress, ...] = _setting(
         "keep",
-        parse.dns,
+        parse_network.dns,
         "`keep` the resolver, `vpn` for what the tunnel brings, or addresses",
     )
     restart_delay_max: float = _setting(
@@ -121,16 +121,16 @@ class Settings:
     )
     lan_networks: tuple[IPNetwork, ...] | None = _setting(
         "",
-        parse.networks,
+        parse_network.networks,
         "networks that connections opened from inside also reach by the Docker gateway",
         unit="CIDRs",
     )
     gateways: tuple[tuple[str, IPAddress], ...] | None = _setting(
-        "", parse.gateways, "gateways, in place of those that are detected, like `eth1=172.31.0.1`"
+        "", parse_network.gateways, "gateways, in place of those that are detected, like `eth1=172.31.0.1`"
     )
     udp_reply_ports: tuple[range, ...] | None = _setting(
         "",
-        parse.ports,
+        parse_network.ports,
         "ports, ranges or `all`: UDP services on wildcard sockets that must answer both ways; they see the "
         "gateway as the client",
         unit="ports",
@@ -138,16 +138,21 @@ class Settings:
     kill_switch: str = _setting("off", parse.choice("on", "off"), "`on`: nothing leaves past the tunnel")
     rule_priority: int = _setting(
         "90",
-        parse.number(1, parse.RULE_PRIORITY_LAST),
+        parse.number(1, parse_network.RULE_PRIORITY_LAST),
         "our rules' priority, and the one after it; less where a rule that names none came before",
     )
-    route_table: int = _setting("7100", parse.first_table, "our first routing table; one per interface")
+    route_table: int = _setting(
+        "7100", parse_network.first_table, "our first routing table; one per interface"
+    )
     health_listen: tuple[str, int] | None = _setting(
-        "127.0.0.1:9797", parse.listen, "where the health endpoint listens, or `off`", unit="address:port"
+        "127.0.0.1:9797",
+        parse_network.listen,
+        "where the health endpoint listens, or `off`",
+        unit="address:port",
     )
     health_target: Target | None = _setting(
         "",
-        parse.target,
+        parse_network.target,
         "`host:port` (TCP) or `host` (ICMP), asked through the tunnel; empty: nobody is asked",
     )
     health_interval: float = _setting(

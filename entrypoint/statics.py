@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from entrypoint.main_table import main_routes
 from entrypoint.network import CONFIGURED, IPV6, PROTOCOL, IPAddress, Route, Snapshot
-from entrypoint.policy import Wanted, main_routes
+from entrypoint.policy import Wanted
 
 MAX = 512
 """So many are copied: who routes more than that by single routes has a router of its own."""

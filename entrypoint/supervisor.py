@@ -9,12 +9,13 @@ from pathlib import Path
 
 from entrypoint import leftovers, machine
 from entrypoint.clients.base import AttemptFailed, Client, Report
-from entrypoint.detect import tunnels
+from entrypoint.detect import Tunnel, tunnels
 from entrypoint.faults import BadSettings
 from entrypoint.launch import Launch
 from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
-from entrypoint.network import IPAddress, IPInterface, Link
-from entrypoint.policy import Before, Brought, Traces
+from entrypoint.main_table import Before, Traces
+from entrypoint.network import IPAddress
+from entrypoint.policy import Brought
 from entrypoint.processes import Tree, end_left_behind
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
@@ -45,7 +46,7 @@ class Supervisor:
         self.restarts = 0
         self.next_attempt: float | None = None
         """Unix time in seconds of the next attempt, while the back-off runs."""
-        self.tunnel: tuple[Link, tuple[IPInterface, ...]] | None = None
+        self.tunnel: Tunnel | None = None
         """The tunnel as the kernel last showed it."""
         self.tree: Tree | None = None
         self.began = asyncio.Event()
@@ -154,7 +155,7 @@ class Supervisor:
         self._peers = asyncio.create_task(off_loop(lambda: machine.tcp_peers(own), "look at peers"))
         # A link that a vendor's daemon keeps without an address is about to be the client's.
         standing = tunnels(self._reconciler.view.snapshot) if self.client.makes_tunnel else ()
-        self._foreign = {link.index: link.name for link, _ in standing}
+        self._foreign = {tunnel.link.index: tunnel.link.name for tunnel in standing}
         try:
             await self._start()
             while (why := await self._until_up()) is None:
@@ -245,7 +246,7 @@ class Supervisor:
             if self._peers:
                 await self._peers
             if self.tunnel:
-                self._refuse([interface.ip for interface in self.tunnel[1]])
+                self._refuse(self.tunnel.ips)
             if self._dead:
                 return self._dead
             if self.report.connected and self.tunnel and self.before_up:
@@ -344,19 +345,16 @@ class Supervisor:
             self._refused |= peers.intersection(addresses)
         return why is not None
 
-    def _find_tunnel(self) -> tuple[Link, tuple[IPInterface, ...]] | None:
+    def _find_tunnel(self) -> Tunnel | None:
         name = self._settings.vpn_interface or self.report.interface
         found = [
-            (link, addresses)
-            for link, addresses in tunnels(self._reconciler.view.snapshot)
-            if (link.name == name if name else link.index not in self._foreign)
+            tunnel
+            for tunnel in tunnels(self._reconciler.view.snapshot)
+            if (tunnel.link.name == name if name else tunnel.link.index not in self._foreign)
         ]
-        self._tell_choice([link.name for link, _ in found])
-        for link, addresses in found:
-            # One that lost an address of the client's serves a part of it at most.
-            whole = {interface.ip for interface in addresses} >= set(self.report.addresses)
-            return (link, addresses) if whole else None
-        return None
+        self._tell_choice([tunnel.link.name for tunnel in found])
+        # One that lost an address of the client's serves a part of it at most.
+        return found[0] if found and found[0].ips.issuperset(self.report.addresses) else None
 
     def _tell_choice(self, names: list[str]) -> None:
         """Say once which of several tunnels is taken."""

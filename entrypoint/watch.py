@@ -9,8 +9,7 @@ import errno
 import socket
 from collections.abc import Callable, Sequence
 
-from entrypoint.network import CONFIGURED, PROTOCOL
-from entrypoint.parse import TABLES_HELD
+from entrypoint.network import CONFIGURED, PROTOCOL, TABLES_HELD
 from healthcheck import bpf
 
 RTMGRP_LINK = 0x1

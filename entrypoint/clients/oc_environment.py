@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
 
-from entrypoint import parse
+from entrypoint.names import is_domain
 from entrypoint.network import IPV6, IPAddress, IPNetwork, TunnelSetup
+from entrypoint.parse import number
+from entrypoint.parse_network import link_name
 
 MTU_MIN, MTU_MIN_IPV6, MTU_MAX = 576, 1280, 65535
 """In bytes. On a link with less than 1280 the kernel has no IPv6."""
@@ -22,7 +24,6 @@ _WHOLE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 _PREFIX = {4: "CISCO_SPLIT_", 6: "CISCO_IPV6_SPLIT_"}
 _LOCAL_LAN = ip_network("0.0.0.0/32")
 """As what is excluded: Cisco's word for the network that the client is in, which has its rule already."""
-_DOMAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def translate(told: Mapping[str, str], *, ipv6: bool) -> Told:
 
     `ipv6` says whether the container has IPv6. Raises ValueError where there is no link or no address.
     """
-    link = parse.link_name(told.get("TUNDEV", ""))
+    link = link_name(told.get("TUNDEV", ""))
     own = list(_own(told, ipv6=ipv6))
     if not own:
         raise ValueError("the server gave the tunnel no address; ask its operator")
@@ -99,22 +100,22 @@ def _own(told: Mapping[str, str], *, ipv6: bool) -> Iterator[tuple[IPAddress, IP
 
 def _listed(told: Mapping[str, str], name: str) -> Iterator[IPNetwork]:
     """Yield the networks of a numbered list, `NAME_0_ADDR` with `NAME_0_MASKLEN` and so on."""
-    number = 0
-    while (text := told.get(f"{name}_{number}_ADDR")) is not None:
-        network = _network(text, told.get(f"{name}_{number}_MASKLEN", ""))
+    place = 0
+    while (text := told.get(f"{name}_{place}_ADDR")) is not None:
+        network = _network(text, told.get(f"{name}_{place}_MASKLEN", ""))
         if network and (network.version == IPV6) == name.startswith(_PREFIX[6]):
             yield network
-        number += 1
+        place += 1
 
 
 def _domains(told: Mapping[str, str]) -> tuple[str, ...]:
     words = re.split(r"[,\s]+", f"{told.get('CISCO_DEF_DOMAIN', '')} {told.get('CISCO_SPLIT_DNS', '')}")
-    return tuple(dict.fromkeys(word for word in words if _DOMAIN.fullmatch(word)))[:SEARCH_MAX]
+    return tuple(dict.fromkeys(word for word in words if is_domain(word)))[:SEARCH_MAX]
 
 
 def _mtu(told: Mapping[str, str], *, ipv6: bool) -> int | None:
     with contextlib.suppress(ValueError):
-        mtu = parse.number(MTU_MIN, MTU_MAX)(told.get("INTERNAL_IP4_MTU", ""))
+        mtu = number(MTU_MIN, MTU_MAX)(told.get("INTERNAL_IP4_MTU", ""))
         return max(mtu, MTU_MIN_IPV6) if ipv6 else mtu
     return None
 
@@ -132,5 +133,5 @@ def _network(address: str, length: str) -> IPNetwork | None:
     with contextlib.suppress(ValueError):
         if "%" not in address:
             whole = ip_address(address).max_prefixlen
-            return ip_network(f"{address}/{parse.number(0, whole)(length)}", strict=False)
+            return ip_network(f"{address}/{number(0, whole)(length)}", strict=False)
     return None

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from entrypoint import leftovers, log
 from entrypoint.faults import Fault
+from entrypoint.main_table import Traces
 from entrypoint.network import IPAddress
-from entrypoint.policy import Traces
 from entrypoint.reconcile import Reconciler
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings, load

@@ -1,7 +1,7 @@
 """Many passes in a row: what is undone is told, and what only goes on changing is no fault."""
 
+from entrypoint.changes import Change
 from entrypoint.network import Rule
-from entrypoint.policy import Change
 from entrypoint.reconcile import PASSES_MAX, Reconciler
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import load

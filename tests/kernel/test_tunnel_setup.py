@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from entrypoint.changes import Change
 from entrypoint.clients.base import Report
 from entrypoint.lifecycle import State
 from entrypoint.network import MAIN_TABLE, LinkAddress, LinkState, Route, TunnelSetup
-from entrypoint.policy import Change
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import load
 from tests.kernel.conftest import Container

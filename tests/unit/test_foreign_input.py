@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from entrypoint.clients import management
 from entrypoint.clients.ovpn_config import check, scripts_wished
 from entrypoint.clients.ovpn_report import Progress
-from entrypoint.parse import ports
+from entrypoint.parse_network import ports
 from entrypoint.rtmessages import gateway, rule
 from entrypoint.udp import listed
 from tests.unit.endpoint import get, serving

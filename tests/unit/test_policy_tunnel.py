@@ -3,10 +3,11 @@
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
+from entrypoint.changes import difference
 from entrypoint.network import Snapshot, TunnelSetup
-from entrypoint.policy import Brought, Wanted, assign_tables, changes, wanted, with_tunnel
+from entrypoint.policy import Brought, Wanted, assign_tables, wanted, with_tunnel
 from tests.unit.kernel_values import DUAL, Seen
-from tests.unit.test_policy import container
+from tests.unit.wants import container
 
 CONTAINER = Seen().link("eth0").address("eth0", "172.30.0.2/16")
 WITH_LINK = CONTAINER.link("wg0", "wireguard", up=False)
@@ -26,7 +27,7 @@ def setup(
 
 def steps(wish: TunnelSetup | None, snapshot: Snapshot) -> list[str]:
     """Return the iproute2 lines that lead to it."""
-    return [str(step) for step in changes(with_tunnel(Wanted(), wish, snapshot), snapshot)]
+    return [str(step) for step in difference(with_tunnel(Wanted(), wish, snapshot), snapshot)]
 
 
 def test_a_tunnel_is_set_up_in_the_order_that_the_kernel_takes() -> None:
@@ -44,7 +45,7 @@ def test_our_rules_do_not_wait_for_routes_into_the_tunnel() -> None:
     networks = (container("172.30.0.2/16", "172.30.0.1"),)
     ours = wanted(networks, assign_tables(networks, {}, 7100), 90)
     wish = with_tunnel(ours, setup("10.0.0.0/8"), WITH_LINK.snapshot)
-    told = [str(step) for step in changes(wish, WITH_LINK.snapshot)]
+    told = [str(step) for step in difference(wish, WITH_LINK.snapshot)]
     assert told[-1] == "ip route add 10.0.0.0/8 dev wg0 scope link proto 83"
     assert any("ip rule add" in line for line in told)
 
@@ -103,6 +104,6 @@ def test_a_tunnel_that_is_gone_takes_its_routes_with_it() -> None:
     """What is ours by the tunnel and wanted no more is deleted like any other."""
     want = with_tunnel(Wanted(), setup("10.0.0.0/8"), WITH_LINK.snapshot)
     standing = replace(DUAL.snapshot, routes=want.routes)
-    assert [str(step) for step in changes(Wanted(), standing)] == [
+    assert [str(step) for step in difference(Wanted(), standing)] == [
         "ip route del 10.0.0.0/8 dev wg0 scope link proto 83"
     ]

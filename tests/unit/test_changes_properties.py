@@ -1,15 +1,13 @@
 """The difference between wanted and seen, tried on a model of the kernel."""
 
-from collections.abc import Mapping
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_network
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.detect import ContainerNetwork
+from entrypoint.changes import Change, difference
 from entrypoint.network import MARK, PROTOCOL, Route, Rule, Snapshot
-from entrypoint.parse import TABLES_HELD
-from entrypoint.policy import Change, Wanted, assign_tables, changes
+from entrypoint.policy import Wanted
 from tests.unit.kernel_values import route, rule
 
 STRANGER = 4
@@ -117,7 +115,7 @@ def whose(snapshot: Snapshot, protocol: int) -> set[Route | Rule]:
 def test_the_changes_lead_from_any_state_to_the_wanted_one(want: Wanted, seen: Snapshot) -> None:
     """All that is wanted stands, of ours nothing else, and each step is one that the kernel takes."""
     model = Model(seen)
-    for change in changes(want, seen):
+    for change in difference(want, seen):
         model.apply(change)
     after = model.snapshot
     assert {*want.routes, *want.rules} <= {*after.routes, *after.rules}
@@ -128,16 +126,16 @@ def test_the_changes_lead_from_any_state_to_the_wanted_one(want: Wanted, seen: S
 def test_a_second_pass_finds_nothing_to_change(want: Wanted, seen: Snapshot) -> None:
     """Otherwise each event of our own change would bring the next."""
     model = Model(seen)
-    for change in changes(want, seen):
+    for change in difference(want, seen):
         model.apply(change)
-    assert changes(want, model.snapshot) == []
+    assert difference(want, model.snapshot) == []
 
 
 @given(wanted, snapshots)
 def test_strangers_are_never_touched(want: Wanted, seen: Snapshot) -> None:
     """What they hold is the same afterwards; nothing of it is named in a step that takes or moves."""
     model = Model(seen)
-    for change in changes(want, seen):
+    for change in difference(want, seen):
         model.apply(change)
         if change.verb != "add":
             assert isinstance(change.item, Rule | Route)
@@ -157,7 +155,7 @@ def test_the_new_stands_before_the_old_goes(want: Wanted, seen: Snapshot) -> Non
     }
     steps = [
         order["rule" if isinstance(change.item, Rule) else "route", change.verb]
-        for change in changes(want, seen)
+        for change in difference(want, seen)
     ]
     assert steps == sorted(steps)
 
@@ -165,30 +163,13 @@ def test_the_new_stands_before_the_old_goes(want: Wanted, seen: Snapshot) -> Non
 @given(snapshots)
 def test_a_removal_leaves_nothing_of_ours(seen: Snapshot) -> None:
     """And the default goes before the connected route that its gateway is reached by."""
-    steps = changes(Wanted(), seen)
+    steps = difference(Wanted(), seen)
     model = Model(seen)
     for change in steps:
         model.apply(change)
     assert whose(model.snapshot, PROTOCOL) == set()
     taken = [step.item.gateway is None for step in steps if isinstance(step.item, Route)]
     assert taken == sorted(taken)
-
-
-@given(st.lists(st.lists(st.sampled_from([f"eth{n}" for n in range(6)]), unique=True), max_size=12))
-def test_no_two_links_ever_share_a_table(history: list[list[str]]) -> None:
-    """Whatever links come, go and come back: who stays keeps its table, and none is outside of ours."""
-    held: Mapping[str, int] = {}
-    for there in history:
-        networks = [
-            ContainerNetwork(name, up=True, carrier=True, interface=ip_interface("172.30.0.2/16"))
-            for name in there
-        ]
-        tables = assign_tables(networks, held, 7100)
-        assert set(tables) == set(there)
-        assert len(set(tables.values())) == len(there)
-        assert all(tables[name] == held[name] for name in there if name in held)
-        assert all(7100 <= table < 7100 + TABLES_HELD for table in tables.values())
-        held = tables
 
 
 def test_the_networks_of_the_model_are_canonical() -> None:

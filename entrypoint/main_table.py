@@ -1,0 +1,92 @@
+"""The main table: what it was before the client, and what leads back there. No kernel in here."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from entrypoint.changes import Change
+from entrypoint.network import MAIN_TABLE, PROTOCOL, IPAddress, IPNetwork, Link, Route, Snapshot
+
+BOOT_PROTOCOL = 3
+"""RTPROT_BOOT of linux/rtnetlink.h: what Docker and iproute2 leave on a route without a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The main table before the client: what a client may take away or leave behind is told by it."""
+
+    routes: tuple[Route, ...] = ()
+    """Its routes by container links."""
+    links: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What clients may have left in the main table, by container links."""
+
+    servers: frozenset[IPAddress] = frozenset()
+    """To each of them a host route."""
+    routes: frozenset[tuple[IPNetwork, IPAddress]] = frozenset()
+    """Others, with their gateways: a server can push one that leads past its tunnel."""
+
+    def hold(self, route: Route) -> bool:
+        """Tell whether a client made this route."""
+        # An operator's own route says "static".
+        if route.protocol != BOOT_PROTOCOL or route.gateway is None:
+            return False
+        alone = route.destination.prefixlen == route.destination.max_prefixlen
+        to_server = alone and route.destination.network_address in self.servers
+        return to_server or (route.destination, route.gateway) in self.routes
+
+
+def before_client(
+    snapshot: Snapshot, traces: Traces, named: Collection[tuple[str, int]]
+) -> tuple[Route, ...]:
+    """Return the main table's routes as they were before a client whose run noted nothing.
+
+    That is what is there, less what clients made, and the default routes that it took away:
+    the tables of a killed run still know them. But where the user `named` the gateway of an interface (by
+    IP version), there was no default route to take.
+    """
+    now = tuple(route for route in main_routes(snapshot) if not traces.hold(route))
+    with_default = {route.destination for route in now if route.is_default}
+    taken: dict[IPNetwork, Route] = {}
+    in_tunnels = {link.name for link in snapshot.links if link.is_tunnel}
+    for route in sorted(snapshot.routes, key=lambda route: route.table):
+        ours = route.protocol == PROTOCOL and route.is_default and route.link not in in_tunnels
+        if ours and route.destination not in with_default and not _is_named(route, named):
+            taken.setdefault(route.destination, replace(route, table=MAIN_TABLE, protocol=BOOT_PROTOCOL))
+    return (*now, *taken.values())
+
+
+def main_routes(snapshot: Snapshot) -> tuple[Route, ...]:
+    """Return the main table's routes by container links; those that are ours lead into a tunnel."""
+    return tuple(
+        route for route in snapshot.routes if route.table == MAIN_TABLE and route.protocol != PROTOCOL
+    )
+
+
+def restored(before: Before, traces: Traces, snapshot: Snapshot, taken: Collection[int] = ()) -> list[Change]:
+    """Lead the main table back to what it was before the client.
+
+    A default route that is gone comes back, unless a tunnel has one of its IP version (`taken`), or its
+    link is another by now: who makes a link anew under its name gives it its routes. What clients made
+    and left goes.
+    """
+    now = main_routes(snapshot)
+    standing = {(route.destination, route.metric) for route in now if route.is_default}
+    same = {(link.index, link.name) for link in before.links}
+    up = {link.name for link in snapshot.links if link.up and (link.index, link.name) in same}
+    steps = [
+        Change("add", route)
+        for route in before.routes
+        if route.is_default
+        and route.link in up
+        and (route.destination, route.metric) not in standing
+        and route.destination.version not in taken
+    ]
+    steps += [Change("del", route) for route in now if route not in before.routes and traces.hold(route)]
+    return steps
+
+
+def _is_named(route: Route, named: Collection[tuple[str, int]]) -> bool:
+    return (route.link, route.destination.version) in named
