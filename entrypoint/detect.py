@@ -57,6 +57,19 @@ class ContainerNetwork:
         return self.link, self.network
 
 
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """A tunnel that stands: its link, and the addresses that came by the VPN, one at least."""
+
+    link: Link
+    addresses: tuple[IPInterface, ...]
+
+    @property
+    def ips(self) -> frozenset[IPAddress]:
+        """The addresses without their prefix lengths."""
+        return frozenset(interface.ip for interface in self.addresses)
+
+
 _NO_ROUTE = "no route that names one"
 _ROOM_FOR_A_ROUTER = 2
 """Bits of a network's addresses: a shorter one has no first address that could be another's."""
@@ -119,8 +132,8 @@ def why_none(snapshot: Snapshot, networks: tuple[ContainerNetwork, ...]) -> str 
     )
 
 
-def tunnels(snapshot: Snapshot) -> tuple[tuple[Link, tuple[IPInterface, ...]], ...]:
-    """Return the tunnel links that are up and have an address, with their addresses.
+def tunnels(snapshot: Snapshot) -> tuple[Tunnel, ...]:
+    """Return the tunnels that stand: links that are up and have an address.
 
     An IPv6 link-local address is none: the kernel gives it to every link, and nothing came by the VPN.
     """
@@ -133,7 +146,7 @@ def tunnels(snapshot: Snapshot) -> tuple[tuple[Link, tuple[IPInterface, ...]], .
                 if interface.version != IPV6 or not interface.is_link_local
             )
             if addresses:
-                found.append((link, addresses))
+                found.append(Tunnel(link, addresses))
     return tuple(found)
 
 

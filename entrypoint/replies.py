@@ -41,14 +41,15 @@ def questions(
     own = {address.interface.ip for address in snapshot.addresses}
     found: list[Question] = []
     peers: list[IPAddress] = []
-    for link, addresses in tunnels(snapshot):
-        for interface in addresses:
+    standing = tunnels(snapshot)
+    for tunnel in standing:
+        for interface in tunnel.addresses:
             # A point-to-point address has no neighbours.
             if interface.network.prefixlen < interface.max_prefixlen - 1:
                 first, second = interface.network[1], interface.network[2]
                 peers.append(second if first in own else first)
-                found.append(Question(interface.ip, peers[-1], link.name, by_any_gateway=True))
-    if not tunnels(snapshot):
+                found.append(Question(interface.ip, peers[-1], tunnel.link.name, by_any_gateway=True))
+    if not standing:
         return []
     outside = [d for d in dict.fromkeys((*SOMEWHERE.values(), *peers, *destinations)) if d not in own]
     return found + [

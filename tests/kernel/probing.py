@@ -2,14 +2,15 @@
 
 from ipaddress import IPv4Interface, ip_interface
 
+from entrypoint.detect import Tunnel
 from entrypoint.network import Link, Target
-from entrypoint.probe import Probe, Tunnel
+from entrypoint.probe import Probe
 from tests.kernel.conftest import Container
 from tests.lab.traffic import serve
 
 OURS = ip_interface("10.99.0.2/24")
 assert isinstance(OURS, IPv4Interface)
-TUNNEL: Tunnel = Link(1, "vpn0", "tun", up=True), (OURS,)
+TUNNEL = Tunnel(Link(1, "vpn0", "tun", up=True), (OURS,))
 ANSWERS = "10.50.0.10"
 """Behind the link, with a service on port 80."""
 

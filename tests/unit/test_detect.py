@@ -276,7 +276,7 @@ def test_a_tunnel_counts_once_it_is_up_and_has_an_address() -> None:
         DOCKER.link("tun0", "tun").link("tun1", "tun", up=False).link("wg0", "wireguard")
         .address("tun1", "10.98.0.2/24").address("wg0", "10.97.0.2/24").address("wg0", "fd00:97::2/64")
     )  # fmt: skip
-    assert [(link.name, [str(a) for a in addresses]) for link, addresses in tunnels(seen.snapshot)] == [
+    assert [(found.link.name, [str(a) for a in found.addresses]) for found in tunnels(seen.snapshot)] == [
         ("wg0", ["10.97.0.2/24", "fd00:97::2/64"])
     ]
 
