@@ -5,13 +5,12 @@ Closed is what holds by itself (policy drop): a link that comes later is closed 
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import collapse_addresses, ip_address, ip_network
+from ipaddress import collapse_addresses, ip_network
 
 from entrypoint.chains import Chain, Place
+from entrypoint.names import is_address, wire
 from entrypoint.network import DISCARD_PORT, IPV6, MARK, NOBODY, TUNNEL_KINDS, IPAddress, IPNetwork
 
-LABEL_MAX, NAME_MAX = 63, 253
-"""Bytes of a label and of a name (RFC 1035)."""
 QUESTION_SLACK_BYTES = 64
 """What a resolver adds behind the question (EDNS), and no more: a name's question is no tunnel."""
 
@@ -98,20 +97,12 @@ def whole_names(names: Iterable[str], search: Sequence[str]) -> tuple[str, ...]:
     """
     found: dict[str, None] = {}
     for name in names:
-        if _is_address(name):
+        if is_address(name):
             continue
         found[name.rstrip(".")] = None
         if not name.endswith("."):
             found |= dict.fromkeys(f"{name}.{domain.strip('.')}" for domain in search if domain.strip("."))
     return tuple(found)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _towards(networks: Collection[IPNetwork]) -> list[str]:
@@ -131,19 +122,15 @@ def _question(name: str) -> list[str]:
     Behind the 8 bytes of UDP stand 12 of DNS (RFC 1035, 4.1.1), the fifth and sixth being the number of
     questions, then the name: each label behind its length, letters of either case, and a zero.
     """
-    try:
-        labels = [label.encode("idna") for label in name.split(".")]
-    except UnicodeError:
-        return []  # no resolver can be asked for it
-    wire = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
-    if len(wire) > NAME_MAX + 2 or not all(0 < len(label) <= LABEL_MAX for label in labels):
+    asked = wire(name)
+    if asked is None:
         return []
     matches = []
-    for at in range(0, len(wire), 8):
-        part = wire[at : at + 8]
+    for at in range(0, len(asked), 8):
+        part = asked[at : at + 8]
         mask = bytes(0xDF if letter.isalpha() else 0xFF for letter in map(chr, part))
         value = bytes(byte & bits for byte, bits in zip(part, mask, strict=True))
         bits = 8 * len(part)
         matches.append(f"@th,{160 + 8 * at},{bits} & 0x{mask.hex()} == 0x{value.hex()}")
-    longest = 8 + 12 + len(wire) + 4 + QUESTION_SLACK_BYTES
+    longest = 8 + 12 + len(asked) + 4 + QUESTION_SLACK_BYTES
     return [f"udp dport 53 udp length <= {longest} @th,96,16 1 {' '.join(matches)} accept"]

@@ -45,6 +45,7 @@ def gather(
             name=supervisor.client.name,
             alive=supervisor.alive,
             pid=supervisor.tree.pid if supervisor.tree and supervisor.alive else None,
+            stopped=bool(supervisor.tree and supervisor.tree.stopped),
             connected=report.connected,
             stands=report.stands if report.connected else "",
             # What a program or a server said may quote what it was told.

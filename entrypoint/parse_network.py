@@ -6,6 +6,7 @@ Each message completes the sentence "NAME='text' ...".
 import re
 from ipaddress import ip_address, ip_network
 
+from entrypoint.names import is_host
 from entrypoint.network import IPV6, TABLES_HELD, IPAddress, IPNetwork, Target
 from entrypoint.parse import items, number, shown
 
@@ -16,8 +17,6 @@ RULE_PRIORITY_LAST = 32764
 TABLE_LAST = 2**32 - 1 - TABLES_HELD
 
 _RESERVED_TABLES = range(252, 256)  # compat, default, main, local: linux/rtnetlink.h
-_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")  # RFC 1123, and the underscore that many use
-_HOST_MAX = 253
 _BROADCAST = ip_address("255.255.255.255")
 _LINK_NAME = re.compile(rf"[!-.0-9;-~]{{1,{LINK_NAME_MAX}}}")  # dev_valid_name(): no blank, slash or colon
 
@@ -118,9 +117,7 @@ def _host(text: str) -> IPAddress | str:
     try:
         address = ip_address(text[1:-1] if bracketed else text)
     except ValueError:
-        labels = text.removesuffix(".").split(".")
-        # A last label of digits alone makes resolvers read an address: 10.1 is 10.0.0.1.
-        if len(text) > _HOST_MAX or labels[-1].isdigit() or not all(map(_HOST_LABEL.fullmatch, labels)):
+        if not is_host(text):
             raise
         return text
     nobody = address.is_unspecified or address.is_multicast or address.is_loopback

@@ -101,6 +101,13 @@ class Tree:
         """Whether the program itself runs, or what it left, or the tunnel alone tells."""
         return not self.ended.done()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody has stopped the program (SIGSTOP): it holds all that it has, and does nothing."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return self.alive and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        return False
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the program alone; one that has ended is left alone."""
         with contextlib.suppress(ProcessLookupError):

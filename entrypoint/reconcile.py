@@ -13,9 +13,9 @@ from entrypoint.detect import ContainerNetwork, container_networks, why_none
 from entrypoint.faults import BadSettings
 from entrypoint.hostnet import why_host
 from entrypoint.main_table import Before, Traces
-from entrypoint.named import remarks, why_no_tunnel
 from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Brought, Wanted
+from entrypoint.remarks import remarks, why_no_tunnel
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search

@@ -3,12 +3,12 @@
 What stood in the file before us is quoted inside it, behind `#|`: whatever ends us, nothing of it is lost.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from entrypoint.detect import ContainerNetwork
+from entrypoint.names import is_domain
 from entrypoint.network import IPAddress
 
 LISTEN = IPv4Address("127.0.0.83")
@@ -16,7 +16,6 @@ LISTEN = IPv4Address("127.0.0.83")
 listen on 127.0.0.1 leave free."""
 SEARCH_LINE_MAX = 254
 """musl passes over a line of more characters, its end included (resolvconf.c)."""
-DOMAIN_MAX = 253
 RESOLVERS_MAX = 8
 """Of so many that a tunnel brings use is made; a server may push hundreds."""
 ENGINE_DOMAIN = "docker.internal"
@@ -27,7 +26,6 @@ Choice = str | tuple[IPAddress, ...]
 
 _HEADER = "# Made by sidegate, which puts back what is quoted here when it ends."
 _QUOTE = "#|"
-_DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +116,7 @@ def domains(texts: Iterable[str]) -> tuple[str, ...]:
 
     A server has its say in here: what is no name cannot be written into a file of lines.
     """
-    names = (text.lower().removesuffix(".") for text in texts)
-    return tuple(dict.fromkeys(n for n in names if len(n) <= DOMAIN_MAX and _DOMAIN.fullmatch(n)))
+    return tuple(dict.fromkeys(text.lower().removesuffix(".") for text in texts if is_domain(text)))
 
 
 def usable(resolvers: Iterable[IPAddress]) -> tuple[IPAddress, ...]:

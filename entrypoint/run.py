@@ -28,6 +28,7 @@ from entrypoint.udp_replies import UdpReplies
 from healthcheck import ask
 from healthcheck.facts import Facts
 from healthcheck.server import let_in, listen, serve
+from healthcheck.threads import off_loop
 from healthcheck.verdict import verdict
 
 log = logging.getLogger(__name__)
@@ -251,9 +252,8 @@ class _Run:
                 log.info("up: %s %s", link.name, " ".join(str(address) for address in addresses))
                 try:
                     await self._find_overlaps(link)
-                    await asyncio.to_thread(self._udp.tell)
-                except (OSError, RuntimeError) as error:
-                    # RuntimeError: no thread can be started where a limit of processes is reached.
+                    await off_loop(self._udp.tell, "look at UDP services")
+                except OSError as error:
                     log.warning("cannot tell overlaps: %s", error)
                 if self._probe:
                     await self._probe.first.wait()
@@ -267,9 +267,8 @@ class _Run:
         view, server = self._reconciler.view, self._supervisor.report.server
         routes = await self._rtnl.routes_by(tunnel)
         # In a thread: where many processes can be seen it takes long.
-        peers = await asyncio.to_thread(
-            machine.tcp_peers, [network.interface.ip for network in view.networks]
-        )
+        own = [network.interface.ip for network in view.networks]
+        peers = await off_loop(lambda: machine.tcp_peers(own), "look at peers")
         outside = {peer for peer in peers if not any(peer in network.network for network in view.networks)}
         self._overlaps = overlaps(
             routes,

@@ -20,6 +20,7 @@ from entrypoint.processes import Tree, end_left_behind
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 from entrypoint.tunnel_address import Neighbourhood, refusal
+from healthcheck.threads import off_loop
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ class Supervisor:
         self._dead, self._worked = None, True
         own = [network.interface.ip for network in self._reconciler.view.networks]
         # In a thread: where many processes can be seen it takes long.
-        self._peers = asyncio.create_task(asyncio.to_thread(machine.tcp_peers, own))
+        self._peers = asyncio.create_task(off_loop(lambda: machine.tcp_peers(own), "look at peers"))
         # A link that a vendor's daemon keeps without an address is about to be the client's.
         standing = tunnels(self._reconciler.view.snapshot) if self.client.makes_tunnel else ()
         self._foreign = {link.index: link.name for link, _ in standing}

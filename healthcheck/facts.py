@@ -10,6 +10,8 @@ class ClientFacts:
     name: str
     alive: bool = False
     pid: int | None = None
+    stopped: bool = False
+    """Somebody has stopped its process, and nothing passes its tunnel until it goes on."""
     connected: bool = False
     """The client itself says that it holds its session, or nothing more can be known of it."""
     stands: str = "holds its session"

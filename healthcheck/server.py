@@ -4,7 +4,6 @@ Importing this module costs nothing beyond asyncio: uvicorn is imported by `serv
 client can be under way before.
 """
 
-import asyncio
 import contextlib
 import ipaddress
 import socket
@@ -12,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from healthcheck import bpf
 from healthcheck.facts import Facts
+from healthcheck.threads import off_loop
 
 BACKLOG = 64
 """Connections that wait in the kernel until `serve` takes them."""
@@ -65,12 +65,7 @@ async def serve(sock: socket.socket, facts: Callable[[], Facts]) -> None:
     `facts` is called in the event loop, once for each request that needs them.
     """
     try:
-        # In a thread, so that the loop goes on turning through the 20 to 40 ms of the import.
-        try:
-            answer = await asyncio.to_thread(_import_serve)
-        except RuntimeError:
-            # No thread can be started where a limit of processes is reached.
-            answer = _import_serve()
+        answer = await off_loop(_import_serve, "import of the server")  # 20 to 40 ms
         await answer(sock, facts)
     finally:
         sock.close()

@@ -120,6 +120,8 @@ def _gate(facts: Facts, _: float) -> tuple[bool, str]:
 
 def _client(facts: Facts, now: float) -> tuple[bool, str]:
     client = facts.client
+    if client.stopped:
+        return False, f"{client.name} stands still: saw its process stopped; run: kill -CONT {client.pid}"
     if client.alive and client.connected:
         server = f" with {client.server}" if client.server else ""
         return True, f"{client.name} {client.stands}{server}"

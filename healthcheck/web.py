@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from healthcheck.facts import Facts
 from healthcheck.pages import PAGES, Page, text_page
 from healthcheck.server import BACKLOG
+from healthcheck.threads import off_loop
 
 CONNECTIONS_MAX = 64
 """Where one more comes, the oldest goes of whoever holds the most: probes need a handful, and no crowd may
@@ -81,8 +82,7 @@ class Application:
 
     async def _scrape(self, headers: Iterable[tuple[bytes, bytes]]) -> Page:
         if self._metrics is None:
-            # In a thread: an import of 20 to 40 ms in the loop would keep a repair waiting.
-            renderer = await asyncio.to_thread(_import_renderer)
+            renderer = await off_loop(_import_renderer, "import of the metrics")  # 20 to 40 ms
             self._metrics = renderer(self._facts)
         accept = next((value.decode("latin-1") for name, value in headers if name == b"accept"), "")
         return self._metrics(accept)

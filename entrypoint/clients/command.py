@@ -6,16 +6,14 @@ It is followed by its processes and by its tunnel. Nothing is known of what it s
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
 from typing import ClassVar
 
 from entrypoint.clients.base import Report
 from entrypoint.clients.servers import addresses_of
 from entrypoint.faults import BadSettings
 from entrypoint.launch import Launch
+from entrypoint.names import is_address, is_host
 from entrypoint.programs import why_it_cannot_start
-
-_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 
 
 class Command:
@@ -52,7 +50,7 @@ class Command:
             f"cannot use VPN_SERVER: saw {name!r}; for VPN_CLIENT=command write names or addresses alone, "
             "without scheme, port or path"
             for name in self._servers
-            if not _is_host(name)
+            if not (is_address(name) or is_host(name))
         ]
         if faults or not command:
             raise BadSettings(*faults)
@@ -75,11 +73,3 @@ class Command:
 
     async def close(self) -> None:
         """Nothing was taken."""
-
-
-def _is_host(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return bool(_HOST_NAME.fullmatch(name)) and not name.replace(".", "").isdecimal()
-    return True

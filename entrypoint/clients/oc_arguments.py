@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from entrypoint.clients import config_file
+from entrypoint.names import is_address, is_host
 from entrypoint.network import IPV6
 from entrypoint.parse import number
 
@@ -134,7 +135,7 @@ class Arguments:
 
 
 _SERVER = re.compile(
-    r"(https://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?)"
+    r"(https://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*[A-Za-z0-9])"
     r"(:(?P<port>[0-9]{1,5}))?(/[!-~]*)?"
 )
 
@@ -161,7 +162,11 @@ def server(value: str) -> Server:
         number(1, 65535)(match["port"] or "443")
         host = match["host"].strip("[]")
         bracketed = host != match["host"]
-        if (bracketed or host.replace(".", "").isdigit()) and bracketed != (ip_address(host).version == IPV6):
+        if is_address(host):
+            fits = bracketed == (ip_address(host).version == IPV6)
+        else:
+            fits = is_host(host) and not bracketed
+        if not fits:
             raise ValueError  # noqa: TRY301 - as above
     except ValueError:
         raise ValueError(

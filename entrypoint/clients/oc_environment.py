@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
 
+from entrypoint.names import is_domain
 from entrypoint.network import IPV6, IPAddress, IPNetwork, TunnelSetup
 from entrypoint.parse import number
 from entrypoint.parse_network import link_name
@@ -23,7 +24,6 @@ _WHOLE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 _PREFIX = {4: "CISCO_SPLIT_", 6: "CISCO_IPV6_SPLIT_"}
 _LOCAL_LAN = ip_network("0.0.0.0/32")
 """As what is excluded: Cisco's word for the network that the client is in, which has its rule already."""
-_DOMAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _listed(told: Mapping[str, str], name: str) -> Iterator[IPNetwork]:
 
 def _domains(told: Mapping[str, str]) -> tuple[str, ...]:
     words = re.split(r"[,\s]+", f"{told.get('CISCO_DEF_DOMAIN', '')} {told.get('CISCO_SPLIT_DNS', '')}")
-    return tuple(dict.fromkeys(word for word in words if _DOMAIN.fullmatch(word)))[:SEARCH_MAX]
+    return tuple(dict.fromkeys(word for word in words if is_domain(word)))[:SEARCH_MAX]
 
 
 def _mtu(told: Mapping[str, str], *, ipv6: bool) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from entrypoint.clients.management import shown
+from entrypoint.names import is_domain
 from entrypoint.network import IPAddress, IPNetwork
 
 PUSHED_MAX = 64
@@ -14,7 +15,6 @@ RESOLVER_PORT = "53"
 
 _NUMBERED = re.compile(r"(.+?)_(\d+)")
 _SERVER = re.compile(r"dns_server_(\d+)_address_(\d+)", re.ASCII)
-_DOMAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?", re.ASCII)
 
 
 def texts(variables: Mapping[str, str]) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def search(variables: Mapping[str, str]) -> tuple[str, ...]:
         value for kind, value in _dhcp_options(variables) if kind in {"DOMAIN", "DOMAIN-SEARCH"}
     ]
     # They end up in a file whose lines mean something.
-    return tuple(dict.fromkeys(name for name in named if _DOMAIN.fullmatch(name)))
+    return tuple(dict.fromkeys(name for name in named if is_domain(name)))
 
 
 def addresses(candidates: Iterable[str]) -> Iterator[IPAddress]:

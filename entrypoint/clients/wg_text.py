@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 from typing import Any, TypeVar
 
+from entrypoint.names import is_domain
 from entrypoint.network import MAIN_TABLE, IPAddress, IPInterface, IPNetwork
 from entrypoint.parse import number, shown
 
@@ -22,8 +23,6 @@ KEY_BYTES = 32
 MTU_MIN, MTU_MAX = 576, 65535
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,23}")
 _LIKE_A_KEY = re.compile(r"[A-Za-z0-9+/]{40}")
-_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
-_DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +176,7 @@ def _dns(value: str) -> tuple[IPAddress | str, ...]:
         try:
             found.append(ip_address(item))
         except ValueError:
-            if not _DOMAIN.fullmatch(item):
+            if not is_domain(item):
                 raise ValueError(f"has {_shown(item)}, neither an address nor a search domain") from None
             found.append(item)
     return tuple(found)
@@ -201,7 +200,7 @@ def _endpoint(value: str) -> Endpoint:
             raise ValueError  # noqa: TRY301 - one text for every shape that does not fit
         if host.startswith("[") and host.endswith("]"):
             return Endpoint(str(_item(IPv6Address, host[1:-1], "")), number(1, 65535)(port))
-        if not _HOST.fullmatch(host):
+        if not is_domain(host):
             raise ValueError  # noqa: TRY301 - as above
         return Endpoint(host, number(1, 65535)(port))
     except ValueError:

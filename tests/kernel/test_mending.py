@@ -177,15 +177,16 @@ def test_a_changed_address_is_followed(container: Container) -> None:
     until(lambda: of_ipv4() == expected, BACK_SECONDS, "the new network")
 
 
-def test_a_link_that_was_deleted_is_served_again_when_it_is_back(container: Container) -> None:
-    """Meanwhile nothing of ours is left over."""
+@pytest.mark.parametrize("subnet", ["172.30.0", "172.29.0"], ids=["the-same", "another"])
+def test_a_link_that_was_deleted_is_served_again_when_it_is_back(container: Container, subnet: str) -> None:
+    """Under its name, in whichever subnet; meanwhile nothing of ours is left over."""
     container.keep().watching()
-    before = ours(container.host)
+    expected = {line.replace("172.30.0", subnet) for line in ours(container.host)}
     container.host.ip("link delete eth0")
     until(lambda: not ours(container.host), BACK_SECONDS, "the end of what belonged to the link")
-    container.connect("eth0", "172.30.0.2/16", "fd00:30::2/64")
-    container.host.ip("route replace default via 172.30.0.1", "route replace default via fd00:30::1")
-    until(lambda: ours(container.host) == before, BACK_SECONDS, "the link's three lines of each family")
+    container.connect("eth0", f"{subnet}.2/16", "fd00:30::2/64")
+    container.host.ip(f"route replace default via {subnet}.1", "route replace default via fd00:30::1")
+    until(lambda: ours(container.host) == expected, BACK_SECONDS, "the link's three lines of each family")
 
 
 def test_a_new_link_has_its_main_default_from_whoever_made_the_link(container: Container) -> None:

@@ -1,5 +1,6 @@
 """Promise 8: health tells the truth, soon, and names the first broken link."""
 
+import os
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -128,6 +129,21 @@ def test_a_fault_is_told_within_a_second_and_over_when_it_is(
     product.server.resume()
     sidecar.wait_until_ready()
     assert sidecar.healthcheck()[0] == 0
+
+
+def test_a_client_that_somebody_stopped_is_told(up: Sidecar) -> None:
+    """It keeps its link and its address, and nothing passes; once it goes on, all is well again."""
+    pid = up.status()["client"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: not up.ready(), TOLD_WITHIN, "health to tell")
+        assert first_line(up).endswith(
+            f"client: openvpn stands still: saw its process stopped; run: kill -CONT {pid}"
+        )
+        assert up.status()["client"]["stopped"] is True
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(up.ready, TOLD_WITHIN, "health to be well again")
 
 
 def test_a_silent_server_is_told_with_its_reason(product: Product) -> None:

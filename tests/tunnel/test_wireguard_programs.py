@@ -22,7 +22,9 @@ def test_a_wireguard_go_that_stands_still_is_told(make_wireguard: Callable[..., 
     sidecar = hurried(product).start().wait_until_ready()
     (stopped,) = programs(product.host, "wireguard-go")
     os.kill(stopped, signal.SIGSTOP)
-    until(lambda: "does not end: it has no answer within 1 s" in first_line(sidecar), 6, "the cause")
+    until(lambda: f"run: kill -CONT {stopped}" in first_line(sidecar), 6, "the cause")
+    hangs = "does not end: it has no answer within 1 s"
+    until(lambda: hangs in sidecar.status()["client"]["detail"], 6, "what `wg` meets")
     os.kill(stopped, signal.SIGCONT)
     sidecar.wait_until_ready()
     os.kill(stopped, signal.SIGSTOP)

@@ -2,7 +2,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from entrypoint.named import remarks, why_no_tunnel
+from entrypoint.remarks import remarks, why_no_tunnel
 from tests.unit.kernel_values import DOCKER, DUAL, Seen
 
 BOTH = DUAL.link("tun0", "tun").address("tun0", "10.99.0.2/24")
