@@ -128,7 +128,7 @@ class Tree:
         await asyncio.wait([reading], timeout=PIPE_TIMEOUT_SECONDS)
         for part in (self._feed, self._relay, self.ended):
             part.cancel()
-        # Who holds the pipe on would have it closed when the loop is gone.
+        # Where another process holds the pipe, asyncio would close its end after the loop's, with an error.
         self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
         self._output.tell_left_out()
 
@@ -146,7 +146,7 @@ class Tree:
         await asking.stop(patience_seconds=0)
 
     async def _end(self) -> int | None:
-        """Wait for the end of the program, or of what it left where it may leave something."""
+        """Wait for the program's end; where it may leave a daemon, for the end of all that it left."""
         code = await self._process.wait()
         if code or not self._launch.may_daemonise:
             return code
@@ -155,7 +155,7 @@ class Tree:
         told = f"left {len(left)} to follow" if left else "left none: its tunnel alone tells how it fares"
         self._on_line(f"(its command ended with exit code 0; of its processes it {told})")
         if not left:
-            # A daemon that is not ours was told what to do.
+            # The command had another's daemon make the tunnel: no process is ours to wait for.
             await asyncio.get_running_loop().create_future()
         while left:
             self.pid = left[0].pid
@@ -165,14 +165,14 @@ class Tree:
 
     def _members(self) -> list[psutil.Process]:
         session = self._process.pid if self._process.returncode is None else None
-        # While /proc is read, the last may end having left another; the second time that one is seen.
+        # A process may start another and end while /proc is read: a second look finds that other one.
         return members.of(self._mark, session) or members.of(self._mark, session)
 
     async def _feed_input(self) -> None:
-        # Beside all else: a program that never reads must not hold up its own end.
+        # A task of its own, as a program that never reads must not hold up its end.
         stdin = self._process.stdin
         if stdin:
-            # One that ended before it read is told by its end.
+            # A program that ended without reading: its exit code says why.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 stdin.write(self._launch.stdin)
                 await stdin.drain()
