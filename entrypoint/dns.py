@@ -21,12 +21,11 @@ from entrypoint.dns_silence import Silence
 from entrypoint.dnsmasq import PROGRAM, Dnsmasq
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.inotify import FileWatch
-from entrypoint.resolv_conf import LISTEN, Choice, Upstream
+from entrypoint.resolv_conf import FILE, LISTEN, Choice, Upstream
 from entrypoint.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FILE = Path("/etc/resolv.conf")
 PORT = 53
 KEEP = "keep"
 """The value of VPN_DNS that leaves the container's resolver alone."""
