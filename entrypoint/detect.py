@@ -159,9 +159,7 @@ def _with_gateway(
     version = network.interface.version
     if gateway := named.get((network.link, version)):
         if any(gateway == address.interface.ip for address in snapshot.addresses):
-            problem = (
-                f"cannot use GATEWAYS={network.link}={gateway}: it is our own address; name the router's"
-            )
+            problem = f"cannot use GATEWAYS={network.link}={gateway}: saw our own address; name the router's"
             return replace(network, problem=problem)
         return replace(network, gateway=NextHop(gateway))
     routes = [
