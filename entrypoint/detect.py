@@ -247,8 +247,7 @@ def _no_gateway(network: ContainerNetwork, saw: str = _NO_ROUTE) -> str:
 
 def _is_near(gateway: IPAddress | None, link: str, snapshot: Snapshot) -> bool:
     """Tell whether a gateway lies in one of a link's networks."""
-    networks = [interface.network for name, interface in snapshot.named_addresses() if name == link]
-    return gateway is not None and any(gateway in network for network in networks)
+    return gateway is not None and any(gateway in network for network in snapshot.networks_on(link))
 
 
 def _best(routes: list[Route]) -> set[NextHop]:

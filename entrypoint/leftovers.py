@@ -86,7 +86,7 @@ class Notes:
 
     def __init__(self, run_dir: Path) -> None:
         self.traces = Traces()
-        """What clients told of servers and routes, and what a killed run noted of them."""
+        """What may be left of clients in the main table, a killed run's included; emptied once nothing is."""
         self._run_dir = run_dir
 
     def take_over(self) -> Before | None:

@@ -24,7 +24,6 @@ from entrypoint.lean_pyroute2 import (
 )
 from entrypoint.network import (
     IPV6,
-    MAIN_TABLE,
     PROTOCOL,
     TABLES_HELD,
     IPAddress,
@@ -187,7 +186,7 @@ class Rtnl:
                     return  # a killed client's link, whose event brings us back
                 if isinstance(change.item, LinkAddress) and error.code == errno.EEXIST:
                     return
-                if error.code == errno.EEXIST and change.sets_default and _is_in_main(change):
+                if error.code == errno.EEXIST and change.sets_default and change.is_of_main:
                     return  # the client's own default route stands there by now
                 raise OSError(
                     error.code, f"cannot run {change}: {_cause(error)}{_fix(error, change)}"
@@ -238,12 +237,8 @@ def _cause(error: NetlinkError) -> str:
     return str(error.args[1] if len(error.args) > 1 else error)
 
 
-def _is_in_main(change: Change) -> bool:
-    return isinstance(change.item, Route) and change.item.table == MAIN_TABLE
-
-
 def _fix(error: NetlinkError, change: Change) -> str:
-    if error.code == errno.EEXIST and _is_in_main(change):
+    if error.code == errno.EEXIST and change.is_of_main:
         return "; somebody else's route to it stands in the main table, find out whose"
     if error.code == errno.EEXIST:
         return "; somebody else's route stands there, set ROUTE_TABLE to a range that is free"

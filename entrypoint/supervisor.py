@@ -88,7 +88,7 @@ class Supervisor:
 
     @property
     def traces(self) -> Traces:
-        """What clients told of servers and routes, and what a killed run noted of them."""
+        """What may be left of clients in the main table: the servers and routes that they told of."""
         return self._notes.traces
 
     def kernel_changed(self) -> None:
@@ -115,7 +115,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Make attempt after attempt until `stop`; returns when all that the client did is undone."""
-        await self._reconciler.restore(self.traces)
+        await self._put_main_table_back()
         while not self._stop.is_set():
             if self.before_attempt:
                 await self.before_attempt()
@@ -123,7 +123,7 @@ class Supervisor:
                 self._enter(State.CONNECTING)
             self._attempt = self._new_attempt()
             failure = await self._attempt.live(self._settings.vpn_up_timeout)
-            await self._reconciler.restore(self.traces)
+            await self._put_main_table_back()
             if self._stop.is_set():
                 break
             self._failures += 1
@@ -135,6 +135,11 @@ class Supervisor:
     def stopped(self) -> None:
         """Note that nothing of ours is left."""
         self._enter(State.STOPPED)
+
+    async def _put_main_table_back(self) -> None:
+        """Undo what ended clients left there, of which no more has to be known then."""
+        if await self._reconciler.restore(self.traces):
+            self._notes.traces = Traces()
 
     def _new_attempt(self) -> Attempt:
         attempt = Attempt(self.client, self._reconciler, self._own, self._notes, self._stop)

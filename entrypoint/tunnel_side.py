@@ -5,8 +5,8 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from entrypoint.detect import tunnels
-from entrypoint.network import MAIN_TABLE, TABLES_HELD, IPInterface, Link, Route, Rule, Snapshot
-from entrypoint.policy import ANYWHERE, Wanted
+from entrypoint.network import ANYWHERE, MAIN_TABLE, TABLES_HELD, IPInterface, Link, Route, Rule, Snapshot
+from entrypoint.policy import Wanted
 
 
 def tunnel_tables(snapshot: Snapshot, held: Mapping[str, int], first_table: int) -> dict[str, int]:
