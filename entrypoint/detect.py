@@ -130,9 +130,7 @@ def _with_gateway(
     """Note the network's gateway, or why it has none."""
     if gateway := named.get((network.link, network.interface.version)):
         if any(gateway == address.interface.ip for address in snapshot.addresses):
-            problem = (
-                f"cannot use GATEWAYS={network.link}={gateway}: it is our own address; name the router's"
-            )
+            problem = f"cannot use GATEWAYS={network.link}={gateway}: saw our own address; name the router's"
             return replace(network, problem=problem)
         return replace(network, gateway=NextHop(gateway))
     if network.key in remembered:
