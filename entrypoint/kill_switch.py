@@ -64,7 +64,7 @@ class KillSwitch:
         if self.problem:
             raise BadSettings(
                 f"cannot close the gate that KILL_SWITCH=on asks for: {self.problem}; it takes a kernel with "
-                "nftables (Linux 5.6 or newer, `modprobe nf_tables nf_conntrack` on the host)"
+                "nftables (Linux 5.6 or newer, `modprobe nf_tables nf_conntrack nft_fib_inet` on the host)"
             )
 
     def tell(self) -> None:
