@@ -21,8 +21,9 @@ _REPLY = "ct direction reply accept"
 _NO_NAMES = "meta l4proto { tcp, udp } th dport { 53, 853 } drop"
 """Neighbours may be reached, but a resolver among them would ask the world."""
 _NOT_OURS = "ip6 saddr != :: fib saddr type != local drop"
-"""Whoever sends from a foreign address, which IPv6 leaves to everybody (IPV6_FREEBIND), to an address of ours
-makes connection tracking believe that somebody outside has asked."""
+"""IPv6 sends from a foreign address, too: what is owed to the VPN's peers, once the tunnel is gone and its
+address with it. Anybody may (IPV6_FREEBIND); to an address of ours, and connection tracking believes that
+somebody outside has asked."""
 _BY_WAY_OF = tuple(f"{option} exists drop" for option in ("ip option lsrr", "ip option ssrr", "exthdr rt"))
 """Packets that say themselves where a neighbour shall send them on to."""
 _DISCOVERY = "nd-router-solicit, mld-listener-report, mld-listener-done, mld2-listener-report"
@@ -55,6 +56,8 @@ class Openings:
     """LAN_NETWORKS. A single host among them may be asked for names, too: whoever lists it means it."""
     servers: tuple[IPAddress, ...] = ()
     """Servers of a client that cannot mark its packets."""
+    tunnels: tuple[IPAddress, ...] = ()
+    """Addresses of tunnels. Where a link is down and not deleted, IPv4 sends from it by another link."""
     user: int = 0
     """The user that such a client runs as."""
     names: tuple[str, ...] = ()
@@ -70,10 +73,11 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
     by_owner = f"meta skuid {openings.user} "
     output = (
         _INTO_TUNNEL,
-        _REPLY,
-        f"meta mark {MARK:#x} accept",
         _NOT_OURS,
         'oifname "lo" accept',
+        *(f"ip saddr {address} drop" for address in openings.tunnels if address.version != IPV6),
+        _REPLY,
+        f"meta mark {MARK:#x} accept",
         *_BY_WAY_OF,
         *(rule for name in openings.names for rule in _question(name)),
         *_towards(hosts),
