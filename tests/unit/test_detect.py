@@ -9,7 +9,6 @@ from entrypoint.network import PROTOCOL, TUNNEL_KINDS, Route, Snapshot
 from entrypoint.tunnels import tunnels
 from tests.unit.kernel_values import DOCKER, DUAL, Seen, route
 
-NOTHING_REMEMBERED: dict[tuple[str, object], NextHop] = {}
 POD = (
     Seen()
     .link("eth0")
