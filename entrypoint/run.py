@@ -88,7 +88,6 @@ class _Run:
             self._probe.on_dead = self._on_dead
         self._tunnels = announce.Tunnels(
             *(settings, rtnl, reconciler, supervisor),
-            udp=self._udp,
             probe=self._probe,
             facts=self._facts,
         )
@@ -121,7 +120,8 @@ class _Run:
             keeping = asyncio.create_task(reconciler.keep())
             naming = asyncio.create_task(self._dns.keep())
             guarding = asyncio.create_task(self._firewall.keep())
-            tasks = {telling, keeping, naming, guarding, asyncio.create_task(self._serve())}
+            looking = asyncio.create_task(self._udp.keep())
+            tasks = {telling, keeping, naming, guarding, looking, asyncio.create_task(self._serve())}
             stopped = asyncio.ensure_future(stop.wait())
             ended, _ = await asyncio.wait({stopped, client, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
@@ -156,6 +156,7 @@ class _Run:
 
     def _on_up(self) -> None:
         self._tunnels.came_up.set()
+        self._udp.came_up.set()
         if self._probe:
             self._probe.begin()
         if event := tunnel_event(self._supervisor, self._reconciler):
