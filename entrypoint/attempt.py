@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from entrypoint.clients.base import AttemptFailed, Client, Report
-from entrypoint.detect import Tunnel
 from entrypoint.faults import BadSettings
 from entrypoint.launch import Launch
 from entrypoint.leftovers import Notes
@@ -13,6 +12,7 @@ from entrypoint.own_tunnel import OwnTunnel
 from entrypoint.policy import Brought
 from entrypoint.processes import Tree
 from entrypoint.reconcile import Reconciler
+from entrypoint.tunnels import Tunnel
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import logging
 import os
 from collections.abc import Callable
 
-from entrypoint.detect import Tunnel
 from entrypoint.lookup import look_up
 from entrypoint.network import IPAddress, Target
 from entrypoint.reach import round_trip
+from entrypoint.tunnels import Tunnel
 
 log = logging.getLogger(__name__)
 

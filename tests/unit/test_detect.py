@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.detect import ContainerNetwork, Gateways, NextHop, container_networks, tunnels, why_none
+from entrypoint.detect import ContainerNetwork, Gateways, NextHop, container_networks, why_none
 from entrypoint.network import PROTOCOL, TUNNEL_KINDS, Route, Snapshot
+from entrypoint.tunnels import tunnels
 from tests.unit.kernel_values import DOCKER, DUAL, Seen, route
 
 NOTHING_REMEMBERED: dict[tuple[str, object], NextHop] = {}
