@@ -23,6 +23,8 @@ PAUSE_SECONDS = 0.2
 """Between two readings: a storm of others' rules must not take the processor."""
 NFT_SECONDS = 10.0
 """After this nft is given up; mostly it takes 10 ms."""
+_DORMANT = 1
+"""NFT_TABLE_F_DORMANT of linux/netfilter/nf_tables.h."""
 
 
 class Firewall:
@@ -86,7 +88,9 @@ class Firewall:
     async def _passes(self, *, mending: bool) -> str | None:
         problem = None
         for _ in range(PASSES_MAX):
-            lines = changes(self._wanted, await _read(), self._known)
+            # A table that is switched off as a whole wakes when it is named without that flag.
+            asleep = _flags() & _DORMANT
+            lines = [f"add table {TABLE}"] if asleep else changes(self._wanted, await _read(), self._known)
             if not lines:
                 return None
             try:
@@ -97,7 +101,8 @@ class Firewall:
             for line in lines:
                 log.info("nft %s", _as_typed(line))
             self.repairs += mending
-            self._learn(await _read())
+            if not asleep:  # what was changed meanwhile is no rule as we had set it
+                self._learn(await _read())
             problem = f"the firewall does not last: `nft {lines[0]}` was undone again; find out by whom"
         return problem
 
@@ -112,6 +117,25 @@ def stands(chain: str | None = None) -> bool:
 
     Without a program, as it is asked at each start.
     """
+    return _told(chain) is not None
+
+
+def _flags() -> int:
+    """Return the flags of our table (NFTA_TABLE_FLAGS of linux/netfilter/nf_tables.h), 0 without one.
+
+    Where there are any, nft 1.0.6 (Debian 12) prints nonsense in their place, which need not be JSON.
+    """
+    told, table_flags, place = _told() or b"", 2, 0
+    while place < len(told):
+        size, kind = struct.unpack_from("HH", told, place)
+        if kind == table_flags:
+            return int.from_bytes(told[place + 4 : place + 8])
+        place += size + -size % 4
+    return 0
+
+
+def _told(chain: str | None = None) -> bytes | None:
+    """Return the attributes that the kernel tells of our table, or of this chain in it; None without."""
     nfproto_inet, ack = 1, 0x4
     get = 10 << 8 | (4 if chain else 1)  # NFNL_SUBSYS_NFTABLES and NFT_MSG_GETCHAIN or NFT_MSG_GETTABLE
     attributes = _attribute(1, TABLE.split()[1])  # NFTA_CHAIN_TABLE or NFTA_TABLE_NAME
@@ -122,11 +146,12 @@ def stands(chain: str | None = None) -> bool:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asking:
             asking.settimeout(1)
             asking.send(message + attributes)
-            (kind,) = struct.unpack_from("H", asking.recv(65536), 4)
+            answer = asking.recv(65536)
     except OSError:
-        return False  # no nftables, no table
+        return None  # no nftables, no table
     nlmsg_error = 2
-    return bool(kind != nlmsg_error)
+    length, kind = struct.unpack_from("IH", answer)
+    return None if kind == nlmsg_error else answer[20:length]
 
 
 def _attribute(kind: int, text: str) -> bytes:
@@ -142,7 +167,11 @@ async def _read() -> Seen | None:
         return None
     chains: dict[str, SeenChain] = {}
     rules: dict[str, list[SeenRule]] = {}
-    for entry in json.loads(text)["nftables"]:
+    try:
+        told = json.loads(text)
+    except ValueError:
+        raise OSError(errno.EIO, f"cannot read the table {TABLE}: saw no JSON from nft") from None
+    for entry in told["nftables"]:
         if chain := entry.get("chain"):
             place = Place(chain["type"], chain["hook"], chain["prio"]) if "hook" in chain else None
             chains[chain["name"]] = SeenChain(place, chain.get("policy", ""), ())
@@ -192,7 +221,7 @@ async def _nft(*arguments: str, text: str = "") -> str:
             errno.ETIMEDOUT, f"cannot run nft: saw no end within {NFT_SECONDS:g} s; it is tried again"
         ) from None
     if process.returncode == 0:
-        return output.decode()
+        return output.decode(errors="replace")
     said = errors.decode(errors="replace").strip().split("\n")[0]
     if "No such file or directory" in said and arguments[:2] == ("-j", "list"):
         raise FileNotFoundError(errno.ENOENT, said)

@@ -23,15 +23,22 @@ _REPLY = "ct direction reply accept"
 """Not `ct state established`: that lets through what was opened from inside before the gate closed."""
 _NO_NAMES = "meta l4proto { tcp, udp } th dport { 53, 853 } drop"
 """Neighbours may be reached, but a resolver among them would ask the world."""
-_DISCOVERY = (
-    "nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, "
-    "mld-listener-report, mld-listener-done, mld2-listener-report"
-)
+_NOT_OURS = "ip6 saddr != :: fib saddr type != local drop"
+"""IPv6 sends from a foreign address, too: what is owed to the VPN's peers, once the tunnel is gone and its
+address with it. Anybody may (IPV6_FREEBIND); to an address of ours, and connection tracking believes that
+somebody outside has asked."""
+_BY_WAY_OF = tuple(f"{option} exists drop" for option in ("ip option lsrr", "ip option ssrr", "exthdr rt"))
+"""Packets that say themselves where a neighbour shall send them on to."""
+_DISCOVERY = "nd-router-solicit, mld-listener-report, mld-listener-done, mld2-listener-report"
 _NEIGHBOURS = (
+    "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept",
     "ip6 daddr fe80::/10 accept",
     f"icmpv6 type {{ {_DISCOVERY} }} ip6 daddr ff02::/16 accept",
 )
-"""What IPv6 cannot do without, none of which a router hands on. Connection tracking does not track it."""
+"""What IPv6 cannot do without, none of which a router hands on. Connection tracking does not track it.
+
+Who asks for our link address may have an address of a network that we have none of.
+"""
 
 
 _ONE_HOP = {4: "ip daddr {} ip ttl 1", 6: "ip6 daddr {} ip6 hoplimit 1"}
@@ -52,6 +59,8 @@ class Openings:
     """LAN_NETWORKS. A single host among them may be asked for names, too: whoever lists it means it."""
     servers: tuple[IPAddress, ...] = ()
     """Servers of a client that cannot mark its packets."""
+    tunnels: tuple[IPAddress, ...] = ()
+    """Addresses of tunnels. Where a link is down and not deleted, IPv4 sends from it by another link."""
     user: int = 0
     """The user that such a client runs as."""
     names: tuple[str, ...] = ()
@@ -66,10 +75,13 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
     servers = [ip_network(address) for address in openings.servers]
     by_owner = f"meta skuid {openings.user} "
     output = (
-        'oifname "lo" accept',
         _INTO_TUNNEL,
+        _NOT_OURS,
+        'oifname "lo" accept',
+        *(f"ip saddr {address} drop" for address in openings.tunnels if address.version != IPV6),
         _REPLY,
         f"meta mark {MARK:#x} accept",
+        *_BY_WAY_OF,
         *(rule for name in openings.names for rule in _question(name)),
         *_towards(hosts),
         _NO_NAMES,
@@ -78,7 +90,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         *_NEIGHBOURS,
         *_ROUTERS,
     )
-    forward = (_INTO_TUNNEL, _REPLY, _NO_NAMES, *_towards(openings.connected))
+    forward = (_INTO_TUNNEL, _REPLY, *_BY_WAY_OF, _NO_NAMES, *_towards(openings.connected))
     first, last = openings.ephemeral
     # Where nobody tracked connections before us, one that was opened from inside is taken for one that came
     # in, as soon as its far end speaks first.

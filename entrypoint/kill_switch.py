@@ -65,7 +65,7 @@ class KillSwitch:
         if self.problem:
             raise BadSettings(
                 f"cannot close the gate that KILL_SWITCH=on asks for: {self.problem}; it takes a kernel with "
-                "nftables (Linux 5.6 or newer, `modprobe nf_tables nf_conntrack` on the host)"
+                "nftables (Linux 5.6 or newer, `modprobe nf_tables nf_conntrack nft_fib_inet` on the host)"
             )
 
     def tell(self) -> None:
@@ -77,11 +77,16 @@ class KillSwitch:
         """Have the gate be as networks, servers and the resolver's file are now; awaited in each pass."""
         if not self.on:
             return
-        connected = tuple(dict.fromkeys(network.network for network in self._reconciler.view.networks))
+        view = self._reconciler.view
+        connected = tuple(dict.fromkeys(network.network for network in view.networks))
+        ours = {network.interface.ip for network in view.networks}
+        tunnels = (link for link in view.snapshot.links if link.is_tunnel)
+        theirs = (interface.ip for link in tunnels for interface in view.snapshot.addresses_of(link))
         openings = Openings(
             connected=connected,
             listed=self._settings.lan_networks or (),
             servers=self._reconciler.brought.pinned,
+            tunnels=tuple(address for address in theirs if address not in ours),
             user=os.geteuid(),
             names=whole_names(self.names, machine.search_domains()),
             ephemeral=machine.ephemeral_ports(),

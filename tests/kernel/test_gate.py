@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.conftest import LIMIT_SECONDS, Container
+from tests.kernel.conftest import LAN_HOST, LAN_RESOLVER, LIMIT_SECONDS, OUTSIDE, OUTSIDE6, Container
 from tests.kernel.test_settings_work import started
 from tests.lab.addresses import V4, V6
 from tests.lab.leak_probe import PORT
@@ -20,22 +20,8 @@ from tests.lab.waiting import until
 
 BACK_SECONDS = 1.5
 """One second is promised; a loaded machine needs some more."""
-OUTSIDE, OUTSIDE6 = "198.51.100.77", "2001:db8:100::77"
-LAN_HOST, LAN_RESOLVER = "10.20.0.5", "10.20.0.53"
 CLIENT = f"host {V4.vpn_endpoint}"
 """Where the client's packets go."""
-
-
-@pytest.fixture
-def routed(container: Container) -> Container:
-    """Give a container whose router is the world as well: it has the addresses that are tried."""
-    container.router.ip(
-        f"address add {V4.docker_gateway}/16 dev to-eth0",
-        f"address add {V6.docker_gateway}/64 dev to-eth0 nodad",
-        *(f"address add {address}/32 dev lo" for address in (OUTSIDE, LAN_HOST, LAN_RESOLVER)),
-        f"address add {OUTSIDE6}/128 dev lo nodad",
-    )
-    return container
 
 
 def closed(container: Container, tmp_path: Path, **environ: str) -> Sidecar:
@@ -113,7 +99,14 @@ def opened_in_place(host: Namespace) -> None:
     host.run("nft", line)
 
 
-@pytest.mark.parametrize("damage", [flushed, opened_by_a_rule, opened_by_policy, opened_in_place])
+def put_to_sleep(host: Namespace) -> None:
+    """Switch the whole table off, which leaves all of it standing."""
+    host.run("nft", "add table inet sidegate { flags dormant; }")
+
+
+@pytest.mark.parametrize(
+    "damage", [flushed, opened_by_a_rule, opened_by_policy, opened_in_place, put_to_sleep]
+)
 def test_what_somebody_changes_is_put_back(
     container: Container, tmp_path: Path, damage: Callable[[Namespace], None]
 ) -> None:

@@ -1,5 +1,7 @@
 """KILL_SWITCH=on beside real servers: what is opened from inside never leaves past the tunnel."""
 
+import functools
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -139,6 +141,24 @@ def test_a_full_tunnel_takes_all_and_nothing_beside_it_while_its_server_is_away(
             product.vpn.start()
             sidecar.wait_until_ready(30)
             assert connects(lab.sidecar, V4.server_b, PORT)
+
+
+def test_what_is_owed_to_the_vpn_does_not_leave_by_the_gateway(lab: Lab, product: Product) -> None:
+    """The service's part of connections that VPN peers opened, when the tunnel's link is down."""
+    service = serve(lab.sidecar, PORT)
+    product.start(**ON)
+    peers = []
+    for family in (V4, V6):
+        where = product.tunnel_address(family), PORT
+        peers.append(lab.server_b.call(functools.partial(socket.create_connection, where, 2)))
+        peers[-1].sendall(b"anybody?")
+        assert peers[-1].recv(8) == b"anybody?"
+    with Capture(lab.server_a, "veth-sidecar", f"tcp src port {PORT}") as capture:
+        lab.sidecar.ip(f"link set {product.vpn.tunnel} down")
+        service.kill()
+    assert capture.packets == []
+    for peer in peers:
+        peer.close()
 
 
 def _call_by_name(settings: dict[str, str]) -> None:

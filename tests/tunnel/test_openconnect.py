@@ -344,7 +344,7 @@ REFUSED = {
         {"VPN_CONFIG": "/vpn/x"},
         "cannot use VPN_CONFIG: saw that VPN_CLIENT=openconnect has no use for it",
     ),
-    "no-server": ({"VPN_SERVER": ""}, "openconnect needs VPN_SERVER"),
+    "no-server": ({"VPN_SERVER": ""}, "saw no VPN_SERVER, which openconnect needs"),
 }
 
 
