@@ -176,7 +176,9 @@ class Dns:
             watch = FileWatch(FILE, self.wake.set)
         except OSError as error:
             # A host grants each user some 128 of them, and all containers share root's.
-            log.warning("cannot watch %s: %s; what others write there is undone late", FILE, error.strerror)
+            log.warning(
+                "cannot watch %s: saw %s; what others write there is undone late", FILE, error.strerror
+            )
         try:
             while True:
                 await self.wake.wait()
@@ -216,7 +218,7 @@ class Dns:
                 log.info("names are asked of %s", asked or "nobody: there is no resolver")
                 self._silence.ask(upstream.resolvers, upstream.link)
         except OSError as error:
-            problem = f"cannot write {error.filename or FILE}: {error.strerror}"
+            problem = f"cannot write {error.filename or FILE}: saw {error.strerror}"
             if problem != self._unwritable:
                 log.warning("%s", problem)
             self._unwritable = problem
@@ -228,6 +230,6 @@ class Dns:
                 return False
             resolv_file.write(self._before)
         except OSError as error:
-            log.warning("cannot put %s back: %s", FILE, error.strerror)
+            log.warning("cannot put %s back: saw %s; the next start tries again", FILE, error.strerror)
             return False
         return True

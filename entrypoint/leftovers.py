@@ -112,7 +112,9 @@ class Notes:
             note(self._run_dir, self.traces, before)
         except OSError as error:
             # Needed only should we be killed; a full disk must not cost the tunnel.
-            log.warning("cannot note the client in %s: %s", self._run_dir, error.strerror)
+            log.warning(
+                "cannot note the client in %s: saw %s; make room there", self._run_dir, error.strerror
+            )
 
     def forget(self) -> None:
         """Drop the note: the run has ended in order."""
