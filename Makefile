@@ -54,7 +54,7 @@ chaos: root packages $(STAMP) ## breaks all around it at random: SECONDS=3600 SE
 	@$(PY) -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: bench
-bench: root packages $(STAMP) ## Sidegate beside each bare client: time, loss, memory, CPU (root)
+bench: root packages $(STAMP) ## Sidegate beside each bare client: time, loss, memory, CPU, throughput (root)
 	@$(PY) -m bench
 
 .PHONY: lock

@@ -42,6 +42,19 @@ What the figures mean:
   pings every second, so that openvpn itself is never quite idle.
 - *HEALTHCHECK* (beside openvpn): user and system time of the process, as wait4(2) tells, and its wall time,
   without Docker's part in it; beside it the usual alternatives.
+- *published port*, *tunnel* (openvpn): what arrived by one TCP connection of iperf3 in a second, from or to
+  a service in the shared namespace. `--throughput` rounds; in each, bare, Sidegate and Sidegate with
+  KILL_SWITCH=on run each way once, and each round begins with another of them. The server's route covers the
+  LAN, so bare could answer nobody at its published port: it has a route to the LAN that was set by hand, as
+  a user may do who knows all LANs. It runs in a lab where no rule was ever set: a namespace's first rule
+  slows its look-ups for good. Client, server and iperf3 share the processors, so the tunnel's figures swing;
+  *CPU of client and sidecar* for what was carried is the steadier one. The kill switch has the kernel track
+  connections, which in these namespaces nobody else does.
+- *CPU of a reply*, *of a datagram in*: of one UDP packet of 64 bytes, from the send call to the far socket,
+  without (bare) and with what is named. They take turns every few milliseconds, so a tenth of a microsecond
+  shows on a busy machine, too. *As in Docker*: connections are tracked anyway, because of the NAT that Docker
+  has in a container for its DNS. A larger packet pays no more, nor do 64 kB of TCP that the kernel handles in
+  one piece.
 - *stop*: from SIGTERM to the end of the program. Sidegate's includes the end of its client.
 
 Each cell says median (least to worst). The ratio is that of the medians. On a busy machine the least

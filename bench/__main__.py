@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench import image, procfs, report, steady, storm
+from bench import image, packets, procfs, report, steady, storm, throughput
 from bench.clients import CLIENTS, Contender
 from bench.trial import Stage, Trial
 from tests.lab.topology import Lab
@@ -18,6 +20,18 @@ from tests.lab.traffic import ROOT
 
 RUNS_MAX = 100
 IDLE_MAX = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How much is measured."""
+
+    runs: int
+    """Of each contender."""
+    idle: float
+    """Seconds beside openvpn."""
+    throughput: int
+    """Rounds beside openvpn."""
 
 
 def main() -> int:
@@ -39,6 +53,13 @@ def main() -> int:
         metavar="SECONDS",
         help="how long openvpn's idle CPU is watched (30); 0 leaves it out",
     )
+    parser.add_argument(
+        "--throughput",
+        type=_within(int, 0, RUNS_MAX),
+        default=5,
+        metavar="N",
+        help="runs of iperf3 each way beside openvpn (5), 14 seconds for one of each; 0 leaves it out",
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is missed")
     chosen = parser.parse_args()
     if os.geteuid():
@@ -46,7 +67,7 @@ def main() -> int:
         return 1
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     try:
-        missed = _measure(chosen.client or list(CLIENTS), chosen.runs, chosen.idle)
+        missed = _measure(chosen.client or list(CLIENTS), Amount(chosen.runs, chosen.idle, chosen.throughput))
     except KeyboardInterrupt:
         _say("interrupted; everything is taken away")
         return 128 + signal.SIGINT
@@ -58,38 +79,45 @@ def main() -> int:
     return 1 if missed and chosen.strict else 0
 
 
-def _measure(clients: list[str], runs: int, idle: float) -> list[str]:
+def _measure(clients: list[str], amount: Amount) -> list[str]:
     """Measure these clients and print their tables; return the targets that were missed."""
     how = image.read()
     # The image's bytecode is complete, and a first start here must not be the one that writes it.
     _output(*image.PYTHON, "-m", "compileall", "-q", "entrypoint", "healthcheck", "bench")
-    _print_facts(runs, idle)
+    _print_facts(amount)
     missed = []
     for client in clients:
         before = procfs.loadavg()
-        rows = _rows(client, how, runs, idle)
+        rows = _rows(client, how, amount)
         print(f"\n### VPN_CLIENT={client}\n\n{report.table(rows)}\n")
         print(f"load average before: {before}; after: {procfs.loadavg()}", flush=True)
         missed += [f"{client}: {row.figure}" for row in rows if row.met is False]
     return missed
 
 
-def _rows(client: str, how: image.Image, runs: int, idle: float) -> list[report.Row]:
+@contextmanager
+def _stage(client: str, how: image.Image) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="sidegate-bench-") as directory, Lab() as lab:
         match = CLIENTS[client](lab.vpn_server, Path(directory), how)
-        stage = Stage(lab, match, Path(directory) / "container")
-        contenders = (match.bare, match.sidegate)
+        yield Stage(lab, match, Path(directory) / "container")
+
+
+def _rows(client: str, how: image.Image, amount: Amount) -> list[report.Row]:
+    with _stage(client, how) as stage:
+        contenders = (stage.match.bare, stage.match.sidegate)
         trials: dict[str, list[Trial]] = {contender.name: [] for contender in contenders}
         _say(f"{client}: warm-up")
         stage.warm_up()
-        for number in range(1, runs + 1):
+        for number in range(1, amount.runs + 1):
             for contender in contenders:
-                _say(f"{client}, {contender.name}: run {number} of {runs}")
+                _say(f"{client}, {contender.name}: run {number} of {amount.runs}")
                 trial = stage.trial(contender)
                 _say(f"    peer {trial.usable:.3f} s, ready {trial.ready:.3f} s, {trial.echo.lost} lost")
                 trials[contender.name].append(trial)
         rows = report.trial_rows(*trials.values(), ours_first=client != "none")
-        return rows + _steady_rows(stage, how, idle) if client == "openvpn" else rows
+        if client == "openvpn":
+            rows += _steady_rows(stage, how, amount.idle) + _throughput_rows(stage, how, amount.throughput)
+        return rows
 
 
 def _steady_rows(stage: Stage, how: image.Image, idle: float) -> list[report.Row]:
@@ -106,12 +134,25 @@ def _steady_rows(stage: Stage, how: image.Image, idle: float) -> list[report.Row
     return rows + report.probe_rows(steady.health_checks(stage, sidegate, how))
 
 
+def _throughput_rows(stage: Stage, how: image.Image, rounds: int) -> list[report.Row]:
+    if not rounds:
+        return []
+    _say(f"iperf3: {rounds} times each way; then the CPU of single packets")
+    with _stage("openvpn", how) as untouched:
+        untouched.learn_address()
+        for each in (untouched, stage):
+            throughput.publish(each.lab)
+        return report.throughput_rows(
+            throughput.measure(untouched, stage, rounds), packets.measure(untouched, stage)
+        )
+
+
 def _idle(stage: Stage, contender: Contender, seconds: float) -> dict[str, procfs.Work]:
     _say(f"{contender.name}: idle for {seconds:g} s")
     return steady.idle(stage, contender, seconds)
 
 
-def _print_facts(runs: int, idle: float) -> None:
+def _print_facts(amount: Amount) -> None:
     python = _output(*image.PYTHON, "--version").split()[1]
     cores = len(os.sched_getaffinity(0))
     print(f"Linux {platform.release()} {platform.machine()}, {cores} cores, Python {python}")
@@ -120,11 +161,16 @@ def _print_facts(runs: int, idle: float) -> None:
         f"OpenConnect {_output('openconnect', '--version').split()[2]}, "
         f"wireguard-go {_output('wireguard-go', '--version').split()[1]}"
     )
-    print(f"{runs} runs of each, {idle:g} s idle; cells: median (least to worst)")
+    if amount.throughput:
+        print(f"iperf3 {_output('iperf3', '--version').split()[1]}")
+    print(f"{amount.runs} runs of each, {amount.idle:g} s idle; cells: median (least to worst)")
 
 
 def _output(*argv: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
+    except FileNotFoundError:
+        raise AssertionError(f"cannot run {argv[0]}: saw no such program; tests/setup installs it") from None
     if done.returncode:
         raise AssertionError(f"cannot run {' '.join(argv)}: saw {(done.stderr or done.stdout).strip()}")
     return done.stdout

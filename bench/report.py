@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.image import PYTHON
+from bench.packets import Cost
 from bench.procfs import Memory, Work
 from bench.steady import Probe
 from bench.storm import Storm, told
+from bench.throughput import Run, Way
 from bench.trial import Trial
 
 START_EXTRA_MAX = 0.35
@@ -73,6 +75,21 @@ def storm_rows(heal: list[float], bare: Storm, sidegate: Storm) -> list[Row]:
         ),
         Row("... PSS afterwards, MB more", f"{bare.grown / 1e6:.1f}", f"{sidegate.grown / 1e6:.1f}"),
     ]
+
+
+def throughput_rows(ways: Sequence[Way], costs: Sequence[Cost]) -> list[Row]:
+    """Return what TCP gets each way, and what a packet pays for our chains."""
+    rows = []
+    for way in ways:
+        rows += _compare_three(f"{way.name}, Mbit/s", way, lambda run: run.rate / 1e6, "{:.0f}")
+        if way.tunnel:
+            rows += _compare_three(
+                "... CPU of client and sidecar, s/GB", way, lambda run: run.cpu * 1e9, "{:.2f}"
+            )
+    for cost in costs:
+        without, ours = ([seconds * 1e6 for seconds in each] for each in (cost.without, cost.ours))
+        rows.append(_pair(f"CPU of {cost.name}, µs", without, ours, "{:.2f}"))
+    return rows
 
 
 def trial_rows(bare: Sequence[Trial], sidegate: Sequence[Trial], *, ours_first: bool) -> list[Row]:
@@ -170,8 +187,17 @@ def _all_pss(trial: Trial) -> float:
 def _compare(
     figure: str, bare: Sequence[Trial], sidegate: Sequence[Trial], of: Callable[[Trial], float], form: str
 ) -> Row:
-    ours, theirs = [of(trial) for trial in sidegate], [of(trial) for trial in bare]
-    return Row(figure, _cell(theirs, form), _cell(ours, form), _ratio(theirs, ours))
+    return _pair(figure, [of(trial) for trial in bare], [of(trial) for trial in sidegate], form)
+
+
+def _compare_three(figure: str, way: Way, of: Callable[[Run], float], form: str) -> list[Row]:
+    bare, sidegate, closed = ([of(run) for run in runs] for runs in way.runs)
+    third = Row("... with KILL_SWITCH=on", sidegate=_cell(closed, form), ratio=_ratio(bare, closed))
+    return [_pair(figure, bare, sidegate, form), third]
+
+
+def _pair(figure: str, bare: Sequence[float], sidegate: Sequence[float], form: str) -> Row:
+    return Row(figure, _cell(bare, form), _cell(sidegate, form), _ratio(bare, sidegate))
 
 
 def _cell(values: Sequence[float], form: str) -> str:

@@ -65,18 +65,21 @@ class Stage:
         self.lab = lab
         self.match = match
         self._container = Container(directory)
-        self._address = ""
-        """The client's in the tunnel, the same in each run."""
+        self.address = ""
+        """The client's in the tunnel, the same in each run; learned by `learn_address`."""
         serve(lab.sidecar)
 
     def warm_up(self) -> None:
         """Run each contender once, to learn the tunnel's address and which files are mapped."""
-        bare = self.match.bare
-        with self._server(), self._spawned(bare) as process:
-            self._address = until(lambda: self._tunnel_address(process), START_MAX, "the tunnel's address")
-        for contender in (bare, self.match.sidegate):
+        self.learn_address()
+        for contender in (self.match.bare, self.match.sidegate):
             with self.up(contender) as process:
                 self._container.own_files_of(procfs.tree(process.pid))
+
+    def learn_address(self) -> None:
+        """Run the bare client once."""
+        with self._server(), self._spawned(self.match.bare) as process:
+            self.address = until(lambda: self._tunnel_address(process), START_MAX, "the tunnel's address")
 
     def trial(self, contender: Contender) -> Trial:
         """Run a contender once from start to stop, with a LAN connection open beside it."""
@@ -110,7 +113,7 @@ class Stage:
     @contextmanager
     def _up(self, contender: Contender) -> Iterator[Running]:
         host = self.lab.sidecar
-        usable_poll = _poll(self.lab.server_b, "connect", self._address, SERVICE_PORT)
+        usable_poll = _poll(self.lab.server_b, "connect", self.address, SERVICE_PORT)
         ready_poll = _poll(host, "ready", *HEALTH) if contender.has_readiness else None
         with self._spawned(contender) as process:
             _, started, spent = process.wait_for_line("^gate ").split()

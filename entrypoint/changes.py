@@ -1,11 +1,13 @@
 """The difference between what is wanted and what is seen, as steps. No kernel in here."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from entrypoint.network import (
     IPV6,
     MAIN_TABLE,
     PROTOCOL,
+    IPNetwork,
     LastResort,
     LinkAddress,
     LinkState,
@@ -31,21 +33,25 @@ class Change:
 
     @property
     def is_of_main(self) -> bool:
-        """Whether it is about a route of the main table: where a pass has any, they lead into a tunnel."""
+        """Whether it is about a route of the main table. Of ours, only routes into a tunnel stand there."""
         return isinstance(self.item, Route) and self.item.table == MAIN_TABLE
 
     @property
     def takes_from_tunnel(self) -> bool:
-        """Whether it deletes what a client's tunnel brought: a route into it, a rule beside it."""
+        """Whether it deletes what a client's tunnel brought.
+
+        That is a route into the tunnel, or a rule by destination, which keeps something past the tunnel.
+        """
         if isinstance(self.item, Rule):
             return self.verb == "del" and self.item.destination is not None
         return self.verb == "del" and self.is_of_main
 
     @property
     def copies(self) -> bool:
-        """Whether it makes a route of our tables out of one of the main table."""
-        route = isinstance(self.item, Route) and self.item.gateway and not self.item.is_default
-        return self.verb != "del" and bool(route)
+        """Whether it sets a route by another router than the default's, copied from the main table."""
+        if not isinstance(self.item, Route) or self.verb == "del":
+            return False
+        return self.item.gateway is not None and not self.item.is_default
 
     def __str__(self) -> str:
         match self.item:
@@ -67,40 +73,54 @@ def difference(want: Wanted, snapshot: Snapshot) -> list[Change]:
 
     What stands already counts, whoever made it. Routes into a tunnel come last: they may be thousands.
     """
-    want_routes, want_rules = set(want.routes), set(want.rules)
-    seen_routes, seen_rules = set(snapshot.routes), set(snapshot.rules)
-    our_routes = [route for route in snapshot.routes if route.protocol == PROTOCOL]
-    # A second route to one destination in one table is refused, so another way is set in place.
-    taken = {(route.destination, route.table) for route in our_routes}
-    replaced = set()
-    states = {link.name: (link.up, link.mtu) for link in snapshot.links}
-    on_links = set(snapshot.named_addresses())
-    steps = [
-        Change("set", state)
-        for state in want.links
-        if states[state.link] != (True, state.mtu or states[state.link][1])
-    ]
-    steps += [
-        Change("add", address)
-        for address in want.addresses
-        if (address.link, address.interface) not in on_links
-    ]
-    for route in want.routes:
-        if route not in seen_routes:
-            place = route.destination, route.table
-            steps.append(Change("replace" if place in taken else "add", route))
-            replaced.add(place)
-    steps += [Change("add", end) for end in want.last_resorts if end not in snapshot.last_resorts]
-    steps += [Change("add", rule) for rule in want.rules if rule not in seen_rules]
-    steps += [
-        Change("del", rule) for rule in snapshot.rules if rule.protocol == PROTOCOL and rule not in want_rules
-    ]
-    gone = [
-        route
-        for route in our_routes
-        if route not in want_routes and (route.destination, route.table) not in replaced
-    ]
-    # The default goes before the connected route that leads to its gateway.
-    steps += [Change("del", route) for route in sorted(gone, key=lambda route: route.gateway is None)]
-    steps += [Change("del", end) for end in snapshot.last_resorts if end not in want.last_resorts]
+    steps = [*_additions(want, snapshot), *_deletions(want, snapshot)]
     return sorted(steps, key=lambda step: step.is_of_main)
+
+
+def _additions(want: Wanted, snapshot: Snapshot) -> Iterator[Change]:
+    """Yield what makes all that is wanted, each step once all stands that the kernel asks for."""
+    links = {link.name: link for link in snapshot.links}
+    for state in want.links:
+        link = links[state.link]
+        if not link.up or (state.mtu and state.mtu != link.mtu):
+            yield Change("set", state)
+    addresses = set(snapshot.named_addresses())
+    for address in want.addresses:
+        if (address.link, address.interface) not in addresses:
+            yield Change("add", address)
+    routes = set(snapshot.routes)
+    # The kernel refuses a second route to one destination in one table, so another way is set in place.
+    taken = {_place(route) for route in _ours(snapshot)}
+    for route in want.routes:
+        if route not in routes:
+            yield Change("replace" if _place(route) in taken else "add", route)
+    ends = set(snapshot.last_resorts)
+    yield from (Change("add", end) for end in want.last_resorts if end not in ends)
+    rules = set(snapshot.rules)
+    yield from (Change("add", rule) for rule in want.rules if rule not in rules)
+
+
+def _deletions(want: Wanted, snapshot: Snapshot) -> Iterator[Change]:
+    """Yield what takes all of ours that is not wanted, each step before what it needs is gone."""
+    rules = set(want.rules)
+    for rule in snapshot.rules:
+        if rule.protocol == PROTOCOL and rule not in rules:
+            yield Change("del", rule)
+    wanted, seen = set(want.routes), set(snapshot.routes)
+    replaced = {_place(route) for route in wanted - seen}
+    gone = [route for route in _ours(snapshot) if route not in wanted and _place(route) not in replaced]
+    # The default goes before the connected route that leads to its gateway.
+    for route in sorted(gone, key=lambda route: route.gateway is None):
+        yield Change("del", route)
+    for end in snapshot.last_resorts:
+        if end not in want.last_resorts:
+            yield Change("del", end)
+
+
+def _ours(snapshot: Snapshot) -> list[Route]:
+    return [route for route in snapshot.routes if route.protocol == PROTOCOL]
+
+
+def _place(route: Route) -> tuple[IPNetwork, int]:
+    """Return what no two of our routes share: the destination and the table."""
+    return route.destination, route.table

@@ -21,15 +21,16 @@ from entrypoint.dns_silence import Silence
 from entrypoint.dnsmasq import PROGRAM, Dnsmasq
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.inotify import FileWatch
-from entrypoint.resolv_conf import LISTEN, Choice, Upstream
+from entrypoint.resolv_conf import FILE, LISTEN, Choice, Upstream
 from entrypoint.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FILE = Path("/etc/resolv.conf")
 PORT = 53
 KEEP = "keep"
+"""The value of VPN_DNS that leaves the container's resolver alone."""
 COOL_DOWN_SECONDS = 0.5
+"""After somebody else wrote the file: one who insists must not take the processor."""
 SETTLE_SECONDS = 1.0
 """How long a tunnel waits with its "up" for its names: our resolver takes milliseconds when it is well."""
 NONE_BROUGHT = (
@@ -183,7 +184,6 @@ class Dns:
                 rewritten = self._rewritten
                 await self.settle()
                 if self._rewritten > rewritten:
-                    # One who insists must not take the processor.
                     await asyncio.sleep(COOL_DOWN_SECONDS)
         finally:
             if watch:

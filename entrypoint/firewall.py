@@ -89,7 +89,7 @@ class Firewall:
         problem = None
         for _ in range(PASSES_MAX):
             # A table that is switched off as a whole wakes when it is named without that flag.
-            asleep = (_flags() or 0) & _DORMANT
+            asleep = _flags() & _DORMANT
             lines = [f"add table {TABLE}"] if asleep else changes(self._wanted, await _read(), self._known)
             if not lines:
                 return None
@@ -112,40 +112,51 @@ class Firewall:
         }
 
 
-def stands() -> bool:
-    """Tell whether our table stands in this namespace, without a program: it is asked at each start."""
-    return _flags() is not None
+def stands(chain: str | None = None) -> bool:
+    """Tell whether our table, or this chain in it, stands in this namespace.
+
+    Without a program, as it is asked at each start.
+    """
+    return _told(chain) is not None
 
 
-def _flags() -> int | None:
-    """Return the flags of our table (NFTA_TABLE_FLAGS of linux/netfilter/nf_tables.h), None without one.
+def _flags() -> int:
+    """Return the flags of our table (NFTA_TABLE_FLAGS of linux/netfilter/nf_tables.h), 0 without one.
 
     Where there are any, nft 1.0.6 (Debian 12) prints nonsense in their place, which need not be JSON.
     """
-    name = TABLE.split()[1]
+    told, table_flags, place = _told() or b"", 2, 0
+    while place < len(told):
+        size, kind = struct.unpack_from("HH", told, place)
+        if kind == table_flags:
+            return int.from_bytes(told[place + 4 : place + 8])
+        place += size + -size % 4
+    return 0
+
+
+def _told(chain: str | None = None) -> bytes | None:
+    """Return the attributes that the kernel tells of our table, or of this chain in it; None without."""
     nfproto_inet, ack = 1, 0x4
-    get_table = 10 << 8 | 1  # NFNL_SUBSYS_NFTABLES and NFT_MSG_GETTABLE
-    attribute = struct.pack("HH", 4 + len(name) + 1, 1) + name.encode() + b"\0"  # NFTA_TABLE_NAME
-    attribute += b"\0" * (-len(attribute) % 4)
-    message = struct.pack("IHHIIBBH", 20 + len(attribute), get_table, 1 | ack, 1, 0, nfproto_inet, 0, 0)
+    get = 10 << 8 | (4 if chain else 1)  # NFNL_SUBSYS_NFTABLES and NFT_MSG_GETCHAIN or NFT_MSG_GETTABLE
+    attributes = _attribute(1, TABLE.split()[1])  # NFTA_CHAIN_TABLE or NFTA_TABLE_NAME
+    if chain:
+        attributes += _attribute(3, chain)  # NFTA_CHAIN_NAME
+    message = struct.pack("IHHIIBBH", 20 + len(attributes), get, 1 | ack, 1, 0, nfproto_inet, 0, 0)
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asking:
             asking.settimeout(1)
-            asking.send(message + attribute)
+            asking.send(message + attributes)
             answer = asking.recv(65536)
     except OSError:
         return None  # no nftables, no table
-    nlmsg_error, table_flags = 2, 2
+    nlmsg_error = 2
     length, kind = struct.unpack_from("IH", answer)
-    if kind == nlmsg_error:
-        return None
-    place = 20
-    while place < length:
-        size, attribute_kind = struct.unpack_from("HH", answer, place)
-        if attribute_kind == table_flags:
-            return int.from_bytes(answer[place + 4 : place + 8])
-        place += size + -size % 4
-    return 0
+    return None if kind == nlmsg_error else answer[20:length]
+
+
+def _attribute(kind: int, text: str) -> bytes:
+    data = struct.pack("HH", 4 + len(text) + 1, kind) + text.encode() + b"\0"
+    return data + b"\0" * (-len(data) % 4)
 
 
 async def _read() -> Seen | None:
@@ -206,7 +217,9 @@ async def _nft(*arguments: str, text: str = "") -> str:
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        raise OSError(errno.ETIMEDOUT, f"cannot run nft: no end within {NFT_SECONDS:g} s") from None
+        raise OSError(
+            errno.ETIMEDOUT, f"cannot run nft: saw no end within {NFT_SECONDS:g} s; it is tried again"
+        ) from None
     if process.returncode == 0:
         return output.decode(errors="replace")
     said = errors.decode(errors="replace").strip().split("\n")[0]

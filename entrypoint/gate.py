@@ -14,6 +14,9 @@ from entrypoint.network import DISCARD_PORT, IPV6, MARK, NOBODY, TUNNEL_KINDS, I
 QUESTION_SLACK_BYTES = 64
 """What a resolver adds behind the question (EDNS), and no more: a name's question is no tunnel."""
 
+CHAIN = "output"
+"""The chain without which there is no gate."""
+
 _TUNNELS = "{ " + ", ".join(f'"{kind}"' for kind in sorted(TUNNEL_KINDS)) + " }"
 _INTO_TUNNEL = f"meta oifkind {_TUNNELS} accept"
 _REPLY = "ct direction reply accept"
@@ -96,7 +99,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         f"tcp flags & (fin | syn | rst | ack) != syn tcp dport {first}-{last} drop"
     )
     return (
-        Chain("output", Place("filter", "output", 0), "drop", output),
+        Chain(CHAIN, Place("filter", "output", 0), "drop", output),
         Chain("forward", Place("filter", "forward", 0), "drop", forward),
         Chain("taken_up", Place("filter", "input", 0), "accept", (taken_up,)),
     )

@@ -101,11 +101,11 @@ def tunnel_event(supervisor: Supervisor, reconciler: Reconciler) -> TunnelEvent 
     """Return what hooks are told of the tunnel; None where it is gone by now."""
     if supervisor.tunnel is None:
         return None
-    (link, addresses), report = supervisor.tunnel, supervisor.report
+    tunnel, report = supervisor.tunnel, supervisor.report
     return TunnelEvent(
         client=supervisor.client.name,
-        interface=link.name,
-        addresses=tuple(map(str, addresses)),
+        interface=tunnel.link.name,
+        addresses=tuple(map(str, tunnel.addresses)),
         server=str(report.server or ""),
         gateways=tuple(
             f"{network.link}={network.gateway.address}"
@@ -135,7 +135,7 @@ def surroundings(supervisor: Supervisor, reconciler: Reconciler, choice: Choice)
     stands = supervisor.state is State.UP or supervisor.coming_up
     if not stands or not supervisor.tunnel:
         return Surroundings(networks=networks)
-    report, (link, _) = supervisor.report, supervisor.tunnel
+    report, link = supervisor.report, supervisor.tunnel.link
     return Surroundings(upstream(choice, report.resolvers, report.search, link.name), networks)
 
 
@@ -146,7 +146,9 @@ def _broken(network: ContainerNetwork) -> str | None:
 
 
 def _tunnel(supervisor: Supervisor) -> TunnelFacts | None:
-    if supervisor.tunnel is None:
+    tunnel = supervisor.tunnel
+    if tunnel is None:
         return None
-    link, addresses = supervisor.tunnel
-    return TunnelFacts(interface=link.name, up=link.up, addresses=tuple(str(a) for a in addresses))
+    return TunnelFacts(
+        interface=tunnel.link.name, up=tunnel.link.up, addresses=tuple(map(str, tunnel.addresses))
+    )

@@ -8,7 +8,7 @@ from entrypoint import firewall, machine
 from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
-from entrypoint.gate import Openings, chains, whole_names
+from entrypoint.gate import CHAIN, Openings, chains, whole_names
 from entrypoint.hostnet import why_host
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
@@ -43,16 +43,17 @@ class KillSwitch:
     async def begin(self) -> None:
         """Close before anything else is done; raises MissingPrivilege or BadSettings where that cannot be."""
         if not self.on:
+            if firewall.stands(CHAIN):
+                log.warning("opening the gate that an earlier run left closed: KILL_SWITCH=off")
             # Where UDP_REPLY_PORTS wants a table as well, the first pass takes from it what is not wanted.
             if firewall.stands() and not self._settings.udp_reply_ports:
-                log.warning("opening the gate that an earlier run left closed: KILL_SWITCH=off")
                 await self._firewall.apply()
             return
         if cannot_close(self._settings):
             return  # it would stop the tunnel itself, and the start is refused with all that is wrong
         if lacking := machine.lacks_net_admin():
             raise MissingPrivilege(lacking)
-        if firewall.stands():
+        if firewall.stands(CHAIN):
             log.info("adopting the closed gate that an earlier run left here")
         try:
             _, self._reconciler.view = await self._reconciler.plan()
@@ -69,7 +70,7 @@ class KillSwitch:
 
     def tell(self) -> None:
         """Say at the end, whatever the end is, that the gate stays."""
-        if self.on and firewall.stands():
+        if self.on and firewall.stands(CHAIN):
             log.info("the gate stays closed; KILL_SWITCH=off at the next start opens it")
 
     async def follow(self) -> None:

@@ -5,13 +5,17 @@ the rest: the client's servers and routes, and what the main table was before it
 """
 
 import json
+import logging
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+from entrypoint.clients.base import Report
 from entrypoint.main_table import Before, Traces
 from entrypoint.network import MAIN_TABLE, Link, Route
+
+log = logging.getLogger(__name__)
 
 _FILE = "client.json"
 
@@ -47,11 +51,6 @@ def note(run_dir: Path, traces: Traces, before: Before) -> None:
     new.replace(run_dir / _FILE)
 
 
-def forget(run_dir: Path) -> None:
-    """Drop the note: the run has ended in order."""
-    (run_dir / _FILE).unlink(missing_ok=True)
-
-
 def find(run_dir: Path) -> Leftovers:
     """Return what a killed run noted; nothing where it noted nothing."""
     try:
@@ -80,3 +79,37 @@ def _route(noted: dict[str, Any]) -> Route:
         metric=noted["metric"],
         protocol=noted["protocol"],
     )
+
+
+class Notes:
+    """What this run notes of its clients, as it becomes known."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.traces = Traces()
+        """What may be left of clients in the main table, a killed run's included; emptied once nothing is."""
+        self._run_dir = run_dir
+
+    def take_over(self) -> Before | None:
+        """Go on from what a killed run noted; returns what that was of the main table."""
+        left = find(self._run_dir)
+        self.traces = left.traces
+        return left.before
+
+    def add(self, report: Report) -> bool:
+        """Take in what a client says of its servers and routes; returns whether it is new."""
+        known = self.traces
+        servers = {*report.pinned, *([report.server] if report.server else [])}
+        self.traces = Traces(known.servers | servers, known.routes | report.routes)
+        return self.traces != known
+
+    def write(self, before: Before) -> None:
+        """Write all of it down, with the main table before the client."""
+        try:
+            note(self._run_dir, self.traces, before)
+        except OSError as error:
+            # Needed only should we be killed; a full disk must not cost the tunnel.
+            log.warning("cannot note the client in %s: %s", self._run_dir, error.strerror)
+
+    def forget(self) -> None:
+        """Drop the note: the run has ended in order."""
+        (self._run_dir / _FILE).unlink(missing_ok=True)

@@ -25,6 +25,9 @@ DISCARD_PORT = 9
 IPV6 = 6
 """What `version` says of an IPv6 address."""
 
+ANYWHERE: dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
+"""By IP version: the destination of a default route, the source of a rule for all."""
+
 CONFIGURED = frozenset({4, 9, 16})
 """RTPROT_STATIC, RTPROT_RA and RTPROT_DHCP of linux/rtnetlink.h: routes of who is in charge of a link."""
 
@@ -231,6 +234,10 @@ class Snapshot:
     def named_addresses(self) -> list[tuple[str, IPInterface]]:
         """Return every address with its link's name."""
         return [(link.name, interface) for link in self.links for interface in self.addresses_of(link)]
+
+    def networks_on(self, link: str) -> list[IPNetwork]:
+        """Return the networks that a link of this name has addresses in."""
+        return [interface.network for name, interface in self.named_addresses() if name == link]
 
     def addresses_of(self, link: Link) -> tuple[IPInterface, ...]:
         """Return the addresses on a link, in the kernel's order."""

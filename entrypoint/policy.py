@@ -1,11 +1,13 @@
-"""Which rules and routes are wanted, and what changes lead there. No kernel in here."""
+"""Which rules and routes are wanted. No kernel in here."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
+from typing import TypeVar
 
 from entrypoint.detect import ContainerNetwork
 from entrypoint.network import (
+    ANYWHERE,
     IPV6,
     MAIN_TABLE,
     MARK,
@@ -21,9 +23,11 @@ from entrypoint.network import (
     TunnelSetup,
 )
 
+T = TypeVar("T")
+
 PLACES_AHEAD = 64
-"""wg-quick takes two for each tunnel, and each time ours is moved it takes one more."""
-ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+"""Within so many priorities before ours a rule counts as put there by the kernel: wg-quick adds two a tunnel,
+and each move of ours leaves one more place between."""
 NO_SOURCE = ip_network("0.0.0.0/32")
 """Matches a packet whose source the kernel has yet to choose: a connection opened from inside.
 
@@ -82,57 +86,86 @@ def wanted(
 ) -> Wanted:
     """Say which rules and routes keep replies of these networks on their side, and the client's own packets.
 
-    `beside` is what connections opened from inside reach by the gateway as well; `addresses` are all of
-    ours, with the names of their links.
+    `tables` holds a table for each network's link. `beside` is what connections opened from inside reach by
+    the gateway as well; `addresses` are all of ours, with the names of their links.
 
-    The connected route is as needed as the default: without it, neighbours in the same network are
-    reached by the gateway, and a pushed route narrower than the network captures them. So is the last
-    resort: a link that is down has no routes, and what our rules take would go on to the tunnel's.
+    Each link's table has three kinds of routes:
+    - its networks. With a default route alone, neighbours would be reached by the gateway, and a route that a
+      server pushes could take them: one narrower than the network goes before the main table's.
+    - the default route by the gateway.
+    - the last resort. A link that is down has no routes, and without any the next rule would send what ours
+      took into the tunnel.
     """
-    connected: dict[Route, None] = {}
-    defaults: dict[tuple[str, int], Route] = {}
-    rules: dict[Rule, None] = {}
     serving = list(networks)
-    for network in serving:
-        table = tables[network.link]
-        rules |= dict.fromkeys(Rule(source, table, priority) for source in _sources(network, addresses))
-        # On a link that is down the kernel takes no route; its event brings us back here.
+    with_gateway = [network for network in serving if network.gateway]
+    # On a link that is down the kernel takes no route; the event of its coming up brings us back here.
+    connected = [Route(n.network, n.link, tables[n.link]) for n in serving if n.up]
+    defaults: dict[tuple[str, int], Route] = {}
+    for network in with_gateway:
         if network.up:
-            connected[Route(network.network, network.link, table)] = None
-    for network in serving:
-        if network.up and network.gateway:
-            table, gateway = tables[network.link], network.gateway.address
-            reached = any(
-                route.table == table and gateway in route.destination for route in connected if gateway
-            )
-            # fe80::/10 is on every link; 169.254.0.0/16, where pods have their gateway, needs the flag.
-            on_every_link = gateway is not None and gateway.version == IPV6 and gateway.is_link_local
-            default = Route(
-                ANYWHERE[network.interface.version],
-                network.link,
-                table,
-                gateway,
-                onlink=gateway is not None and not on_every_link and not reached,
-            )
-            defaults.setdefault((network.link, network.interface.version), default)
+            place = network.link, network.interface.version
+            defaults.setdefault(place, _default(network, tables[network.link], connected))
+    ends = [LastResort(n.interface.version, tables[n.link]) for n in with_gateway]
+    by_source = [Rule(source, tables[n.link], priority) for n in serving for source in _sources(n, addresses)]
     out: dict[int, int] = {}
-    """IP version -> the table whose default leads out."""
-    # Of several networks one whose link is up: the others' tables lead nowhere now.
-    for network in sorted(serving, key=lambda network: not network.up):
-        if network.gateway:
-            out.setdefault(network.interface.version, tables[network.link])
+    """IP version -> the table by whose default route our own connections leave past the tunnel."""
+    # A network whose link is up goes first: the tables of the others lead nowhere now.
+    for network in sorted(with_gateway, key=lambda network: not network.up):
+        out.setdefault(network.interface.version, tables[network.link])
     # The client's server may lie in a range that the tunnel takes.
-    for version, table in out.items():
-        rules[Rule(ANYWHERE[version], table, priority, mark=MARK)] = None
-    for network_beside in beside:
-        if network_beside.version in out:
-            rules[_beside(network_beside, out[network_beside.version], priority)] = None
-    ends = {
-        LastResort(network.interface.version, tables[network.link]): None
-        for network in serving
-        if network.gateway
-    }
-    return Wanted(routes=(*connected, *defaults.values()), last_resorts=tuple(ends), rules=tuple(rules))
+    by_mark = [Rule(ANYWHERE[version], table, priority, mark=MARK) for version, table in out.items()]
+    by_destination = [_beside(n, out[n.version], priority) for n in beside if n.version in out]
+    return Wanted(
+        routes=_once(connected) + tuple(defaults.values()),
+        last_resorts=_once(ends),
+        rules=_once((*by_source, *by_mark, *by_destination)),
+    )
+
+
+def _sources(network: ContainerNetwork, addresses: Collection[tuple[str, IPInterface]]) -> list[IPNetwork]:
+    """Return what replies from a network bear as their source: the network, or our addresses alone.
+
+    Where the tunnel's address, or another network's, lies in this network as well, its replies are not ours.
+    """
+    within = [(link, interface.ip) for link, interface in addresses if interface.ip in network.network]
+    if all(link == network.link for link, _ in within):
+        return [network.network]
+    return [ip_network(address) for link, address in within if link == network.link]
+
+
+def _beside(network: IPNetwork, table: int, priority: int) -> Rule:
+    """Return the rule by which connections opened from inside reach a network by the gateway.
+
+    Their packets have no source yet when their way is looked up. Replies have one, and are left alone.
+    """
+    if network.version == IPV6:
+        # No rule can say "no source" in IPv6 (NO_SOURCE). There this one comes after all rules by source, by
+        # the next priority, and replies were taken by those.
+        return Rule(ANYWHERE[IPV6], table, priority + 1, network)
+    return Rule(NO_SOURCE, table, priority, network)
+
+
+def _once(items: Iterable[T]) -> tuple[T, ...]:
+    """Drop what stands twice: networks share links, and so tables; addresses share networks."""
+    return tuple(dict.fromkeys(items))
+
+
+def _default(network: ContainerNetwork, table: int, connected: Iterable[Route]) -> Route:
+    gateway = network.gateway.address if network.gateway else None
+    near = [route.destination for route in connected if route.table == table]
+    everything = ANYWHERE[network.interface.version]
+    return Route(everything, network.link, table, gateway, onlink=needs_onlink(gateway, near))
+
+
+def needs_onlink(gateway: IPAddress | None, near: Iterable[IPNetwork]) -> bool:
+    """Tell whether a route by this gateway needs the flag `onlink`: it lies in no network of the link's.
+
+    Without the flag the kernel then says "Nexthop has invalid gateway". A pod's 169.254.1.1 needs it;
+    fe80::/10, which is on every link, does not.
+    """
+    if gateway is None or (gateway.version == IPV6 and gateway.is_link_local):
+        return False
+    return not any(gateway in network for network in near)
 
 
 def with_tunnel(want: Wanted, setup: TunnelSetup | None, snapshot: Snapshot) -> Wanted:
@@ -154,45 +187,39 @@ def with_tunnel(want: Wanted, setup: TunnelSetup | None, snapshot: Snapshot) -> 
     )
 
 
-def _beside(network: IPNetwork, table: int, priority: int) -> Rule:
-    """Return the rule for what has no source yet, and goes to a network by the gateway."""
-    if network.version == IPV6:
-        # In IPv6 that is what no rule by source took: those stand before.
-        return Rule(ANYWHERE[IPV6], table, priority + 1, network)
-    return Rule(NO_SOURCE, table, priority, network)
-
-
-def in_front(want: Wanted, places: Collection[tuple[int, int]]) -> Wanted:
-    """Move our rules before those that took a place right before ours without asking for one.
-
-    The kernel puts a rule that names no priority before the first one behind `local` (fib_default_rule_pref),
-    so what wg-quick adds while we run would take our replies. A place further ahead was meant.
-    """
-
-    def moved(rule: Rule) -> Rule:
-        version = rule.source.version
-        held = [each.priority for each in want.rules if each.source.version == version]
-        first, length = min(held), max(held) - min(held) + 1
-        ahead = range(max(first - PLACES_AHEAD, 1), first)
-        taken = [place for other, place in places if other == version and place in ahead]
-        # All of a family move together: those by source stay before those by destination.
-        start = max(min(taken) - length, 1) if taken else first
-        return replace(rule, priority=rule.priority - first + start)
-
-    return replace(want, rules=tuple(map(moved, want.rules)))
-
-
 def _halves(network: IPNetwork) -> Iterable[IPNetwork]:
     """Split a whole family: two halves take everything, and the default route stays where it is."""
     return (network,) if network.prefixlen else network.subnets()
 
 
-def _sources(network: ContainerNetwork, addresses: Collection[tuple[str, IPInterface]]) -> list[IPNetwork]:
-    """Return what replies from a network bear as their source: the network, or our addresses alone.
+def in_front(want: Wanted, places: Collection[tuple[int, int]]) -> Wanted:
+    """Move our rules before those of others that the kernel itself put right before ours.
 
-    Where the tunnel's address, or another network's, lies in this network as well, its replies are not ours.
+    `places` are IP version and priority of every rule that is not ours. Where a rule is added without a
+    priority, the kernel gives it the place before the first one behind `local` (fib_default_rule_pref), and
+    that one is ours: what wg-quick adds while we run would take our replies. A rule that stands further
+    ahead than PLACES_AHEAD was put there by somebody who meant it, and stays before ours.
     """
-    within = [(link, interface.ip) for link, interface in addresses if interface.ip in network.network]
-    if all(link == network.link for link, _ in within):
-        return [network.network]
-    return [ip_network(address) for link, address in within if link == network.link]
+    shift = {
+        version: _shift(
+            [rule.priority for rule in want.rules if rule.source.version == version],
+            [priority for other, priority in places if other == version],
+        )
+        for version in ANYWHERE
+    }
+    moved = (replace(rule, priority=rule.priority - shift[rule.source.version]) for rule in want.rules)
+    return replace(want, rules=tuple(moved))
+
+
+def _shift(ours: Collection[int], others: Iterable[int]) -> int:
+    """Return by how many places the rules of one IP version, which have these priorities, go to the front.
+
+    They move together: those by source stay before those by destination.
+    """
+    if not ours:
+        return 0
+    first, length = min(ours), max(ours) - min(ours) + 1
+    # Priority 0 is that of the kernel's rule for `local`; no place is before it.
+    ahead = range(max(first - PLACES_AHEAD, 1), first)
+    in_our_way = [priority for priority in others if priority in ahead]
+    return first - max(min(in_our_way) - length, 1) if in_our_way else 0

@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable
 
 from entrypoint.lookup import look_up
-from entrypoint.network import IPAddress, IPInterface, Link, Target
+from entrypoint.network import IPAddress, Target
 from entrypoint.reach import round_trip
+from entrypoint.tunnels import Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +21,6 @@ ASK_SECONDS = 3.0
 """How long one ask may take, the look-up of a name included."""
 AGAIN_SECONDS = 5.0
 """From a failure to the next ask: a dead tunnel is known within a quarter of a minute after the first."""
-
-Tunnel = tuple[Link, tuple[IPInterface, ...]]
 
 
 class Probe:
@@ -120,14 +119,13 @@ class Probe:
         tunnel = self._tunnel()
         if tunnel is None:
             raise OSError(None, "the tunnel has no link any more")
-        link, interfaces = tunnel
-        versions = {interface.version for interface in interfaces}
+        versions = {address.version for address in tunnel.addresses}
         able = [address for address in await self._found() if address.version in versions]
         if not able:
-            raise OSError(None, f"{link.name} has no address of the target's family")
+            raise OSError(None, f"{tunnel.link.name} has no address of the target's family")
         # The next one after a failure: of several addresses one may be out of reach.
         address = able[self.failures % len(able)]
-        return await round_trip(address, self.target.port, link, {interface.ip for interface in interfaces})
+        return await round_trip(address, self.target.port, tunnel.link, tunnel.ips)
 
     async def _found(self) -> tuple[IPAddress, ...]:
         """Return the target's addresses; a name is looked up when the tunnel came up, and after a failure."""

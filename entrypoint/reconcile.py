@@ -186,8 +186,8 @@ class Reconciler:
             self._mended_at.append(now)
         return len(self._mended_at) == MENDED_MAX and now - self._mended_at[0] < 1
 
-    async def restore(self, traces: Traces) -> None:
-        """Put the main table back as it was before the client, which has ended."""
+    async def restore(self, traces: Traces) -> bool:
+        """Put the main table back as it was before the client, which has ended; returns whether it is so."""
         async with self._pass:
             try:
                 problem = await self._restore(traces, await self._rtnl.snapshot(whole=True))
@@ -195,6 +195,7 @@ class Reconciler:
                 problem = str(error.strerror)
         if problem:
             log.warning("%s", problem)
+        return not problem
 
     async def remove(self) -> bool:
         """Remove what is ours; `keep` has ended. Returns whether it is gone; else the next run adopts it."""

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from entrypoint.detect import ContainerNetwork, tunnels
+from entrypoint.detect import ContainerNetwork
 from entrypoint.network import IPAddress, Lookup, Snapshot
+from entrypoint.tunnels import tunnels
 
 SOMEWHERE = {4: ip_address("192.0.2.1"), 6: ip_address("2001:db8::1")}
 """Off every link: addresses kept for documentation (RFC 5737, RFC 3849). Nothing is sent to them."""
@@ -41,14 +42,15 @@ def questions(
     own = {address.interface.ip for address in snapshot.addresses}
     found: list[Question] = []
     peers: list[IPAddress] = []
-    for link, addresses in tunnels(snapshot):
-        for interface in addresses:
+    standing = tunnels(snapshot)
+    for tunnel in standing:
+        for interface in tunnel.addresses:
             # A point-to-point address has no neighbours.
             if interface.network.prefixlen < interface.max_prefixlen - 1:
                 first, second = interface.network[1], interface.network[2]
                 peers.append(second if first in own else first)
-                found.append(Question(interface.ip, peers[-1], link.name, by_any_gateway=True))
-    if not tunnels(snapshot):
+                found.append(Question(interface.ip, peers[-1], tunnel.link.name, by_any_gateway=True))
+    if not standing:
         return []
     outside = [d for d in dict.fromkeys((*SOMEWHERE.values(), *peers, *destinations)) if d not in own]
     return found + [

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from entrypoint.main_table import main_routes
-from entrypoint.network import CONFIGURED, IPV6, PROTOCOL, IPAddress, Route, Snapshot
-from entrypoint.policy import Wanted
+from entrypoint.network import CONFIGURED, PROTOCOL, Route, Snapshot
+from entrypoint.policy import Wanted, needs_onlink
 
 MAX = 512
 """So many are copied: who routes more than that by single routes has a router of its own."""
@@ -29,14 +29,6 @@ def with_static_routes(
         trusted = route.protocol in CONFIGURED or route in before
         if trusted and (route.destination, table) not in places and (route.link, route.gateway) not in ways:
             places.add((route.destination, table))
-            onlink = not _is_reached(route.gateway, route.link, snapshot)
+            onlink = needs_onlink(route.gateway, snapshot.networks_on(route.link))
             new.append(replace(route, table=table, onlink=onlink, metric=0, protocol=PROTOCOL))
     return replace(want, routes=(*want.routes, *new[:MAX]))
-
-
-def _is_reached(gateway: IPAddress | None, link: str, snapshot: Snapshot) -> bool:
-    """Tell whether our table leads to a gateway without a flag; fe80::/10 is on every link."""
-    if gateway is None or (gateway.version == IPV6 and gateway.is_link_local):
-        return True
-    networks = [interface.network for name, interface in snapshot.named_addresses() if name == link]
-    return any(gateway in network for network in networks)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 
-from entrypoint.detect import tunnels
-from entrypoint.network import MAIN_TABLE, TABLES_HELD, IPInterface, Link, Route, Rule, Snapshot
-from entrypoint.policy import ANYWHERE, Wanted
+from entrypoint.network import ANYWHERE, MAIN_TABLE, TABLES_HELD, IPInterface, Link, Route, Rule, Snapshot
+from entrypoint.policy import Wanted
+from entrypoint.tunnels import tunnels
 
 
 def tunnel_tables(snapshot: Snapshot, held: Mapping[str, int], first_table: int) -> dict[str, int]:
@@ -14,7 +14,7 @@ def tunnel_tables(snapshot: Snapshot, held: Mapping[str, int], first_table: int)
 
     From the other end than container networks, so that neither moves the other's.
     """
-    names = [link.name for link, _ in tunnels(snapshot) if link.point_to_point]
+    names = [tunnel.link.name for tunnel in tunnels(snapshot) if tunnel.link.point_to_point]
     tables = {name: held[name] for name in names if name in held}
     for name in names:
         if name not in tables:
@@ -31,8 +31,9 @@ def with_tunnel_side(want: Wanted, snapshot: Snapshot, tables: Mapping[str, int]
     """
     routes: dict[Route, None] = {}
     rules: dict[Rule, None] = {}
-    for link, addresses in tunnels(snapshot):
-        for interface in addresses:
+    for tunnel in tunnels(snapshot):
+        link = tunnel.link
+        for interface in tunnel.addresses:
             if _is_shared(link, interface, snapshot):
                 continue
             table = MAIN_TABLE

@@ -6,6 +6,7 @@ from pathlib import Path
 from entrypoint.clients import config_file
 from entrypoint.clients.base import Client
 from entrypoint.clients.command import Command
+from entrypoint.clients.credentials import Credentials
 from entrypoint.clients.kind import OPENVPN, WIREGUARD, kind_of
 from entrypoint.clients.none import NoClient
 from entrypoint.clients.openconnect import OpenConnect
@@ -102,6 +103,12 @@ def _is_set(settings: Settings, name: str) -> bool:
 
 
 def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
+    credentials = Credentials(
+        username=settings.vpn_username,
+        password=settings.vpn_password,
+        passphrase=settings.vpn_key_passphrase,
+        totp=settings.vpn_totp_secret,
+    )
     match kind:
         case "none":
             return NoClient()
@@ -115,11 +122,8 @@ def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: b
         case "openconnect":
             return OpenConnect(
                 settings.vpn_server,
+                credentials,
                 protocol=settings.vpn_protocol,
-                username=settings.vpn_username,
-                password=settings.vpn_password,
-                passphrase=settings.vpn_key_passphrase,
-                totp=settings.vpn_totp_secret,
                 interface=settings.vpn_interface,
                 args=settings.vpn_args or (),
                 ipv6=ipv6,
@@ -130,10 +134,7 @@ def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: b
         case _:
             return OpenVPN(
                 config,
-                username=settings.vpn_username,
-                password=settings.vpn_password,
-                passphrase=settings.vpn_key_passphrase,
-                totp=settings.vpn_totp_secret,
+                credentials,
                 interface=settings.vpn_interface,
                 args=settings.vpn_args or (),
                 ipv6=ipv6,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
 
 from entrypoint.names import is_domain
-from entrypoint.network import IPV6, IPAddress, IPNetwork, TunnelSetup
+from entrypoint.network import ANYWHERE, IPV6, IPAddress, IPNetwork, TunnelSetup
 from entrypoint.parse import number
 from entrypoint.parse_network import link_name
 
@@ -20,7 +20,6 @@ MTU_MIN, MTU_MIN_IPV6, MTU_MAX = 576, 1280, 65535
 EXCLUDED_MAX = 512
 """Each is a rule that the kernel looks at for every packet; what comes after goes through the tunnel."""
 SEARCH_MAX = 32
-_WHOLE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 _PREFIX = {4: "CISCO_SPLIT_", 6: "CISCO_IPV6_SPLIT_"}
 _LOCAL_LAN = ip_network("0.0.0.0/32")
 """As what is excluded: Cisco's word for the network that the client is in, which has its rule already."""
@@ -62,7 +61,7 @@ def translate(told: Mapping[str, str], *, ipv6: bool) -> Told:
         version = address.version
         included = list(_listed(told, f"{_PREFIX[version]}INC"))
         # Without a list everything is meant; one of which nothing can be used means nothing.
-        routes += included if f"{_PREFIX[version]}INC" in told else [_WHOLE[version]]
+        routes += included if f"{_PREFIX[version]}INC" in told else [ANYWHERE[version]]
         routes += [network] if network else []
         excluded += _listed(told, f"{_PREFIX[version]}EXC")
     versions = {address.version for address, _ in own}

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from entrypoint.clients import oc_arguments
 from entrypoint.clients.base import AttemptFailed, Report
+from entrypoint.clients.credentials import Credentials
 from entrypoint.clients.oc_environment import gateway, translate
 from entrypoint.clients.oc_script import ScriptChannel
 from entrypoint.clients.servers import PINNED_MAX, addresses_of
@@ -19,7 +20,6 @@ from entrypoint.faults import BadSettings
 from entrypoint.files import Secret
 from entrypoint.launch import Launch
 from entrypoint.network import IPAddress
-from entrypoint.onetime import OneTimeCodes
 from entrypoint.parse import shown
 from entrypoint.ways import is_ours, source_towards
 
@@ -53,12 +53,9 @@ class OpenConnect:
     def __init__(
         self,
         server: str | None,
+        credentials: Credentials,
         *,
         protocol: str,
-        username: Secret | None,
-        password: Secret | None,
-        passphrase: Secret | None,
-        totp: Secret | None,
         interface: str | None,
         args: Sequence[str],
         ipv6: bool,
@@ -71,11 +68,11 @@ class OpenConnect:
         may enter.
         """
         self.makes_tunnel = True
-        self._username = username
+        self._username = credentials.username
         # In the order in which they are asked for: the certificate is shown before anybody logs in.
-        self._answers = tuple(secret for secret in (passphrase, password) if secret)
+        asked = credentials.passphrase, credentials.password
+        self._answers = tuple(secret for secret in asked if secret)
         self._ipv6 = ipv6
-        self._codes: OneTimeCodes | None = None
         arguments = oc_arguments.check(args)
         faults = list(arguments.faults)
         try:
@@ -84,17 +81,10 @@ class OpenConnect:
             faults.append(f"VPN_SERVER={shown(server)} {error}" if server else NO_SERVER)
         faults += oc_arguments.missing_files(arguments)
         if not arguments.certificate:
-            faults += _lacking(username, answer=password or totp)
-            faults += _useless(passphrase)
-        for secret in filter(None, (username, *self._answers)):
-            try:
-                _line(secret)
-            except BadSettings as fault:
-                faults.extend(fault.texts)
-        try:
-            self._codes = OneTimeCodes(totp) if totp else None
-        except BadSettings as fault:
-            faults.extend(fault.texts)
+            faults += _lacking(credentials)
+            faults += _useless(credentials.passphrase)
+        faults += credentials.unfit(_line)
+        self._codes = credentials.codes(faults)
         if faults:
             raise BadSettings(*faults)
         self.title = f"openconnect ({protocol}) to {server}"
@@ -221,12 +211,12 @@ async def _made(stands: Callable[[], bool]) -> None:
                 await asyncio.sleep(MADE_LOOK_SECONDS)
 
 
-def _lacking(username: Secret | None, *, answer: Secret | None) -> list[str]:
-    """Say what lacks for a login without a certificate; `answer` is any secret to answer with."""
-    if username is None:
+def _lacking(credentials: Credentials) -> list[str]:
+    """Say what lacks for a login without a certificate."""
+    if credentials.username is None:
         how = 'set VPN_USERNAME and VPN_PASSWORD, or VPN_ARGS="--certificate /vpn/me.pem"'
         return [f"cannot log in: neither VPN_USERNAME nor a client certificate is set; {how}"]
-    if answer is None:
+    if not (credentials.password or credentials.totp):
         return ["cannot log in: VPN_USERNAME is set without VPN_PASSWORD; set both"]
     return []
 

@@ -1,4 +1,4 @@
-"""compose.example.yml as a user has it: beside what it needs, and with a recipe of the README or without."""
+"""compose.example.yml as a user has it: beside what it needs, and with one of the recipes or none."""
 
 import re
 import shutil
@@ -14,10 +14,11 @@ UP_TIMEOUT = 60.0
 
 
 def recipe(heading: str, language: str = "yaml") -> str:
-    """Return the first block of a language below a heading of the README, as it stands."""
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    section = re.search(rf"^### {re.escape(heading)}$(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
-    assert section, f"the README has no recipe {heading!r}"
+    """Return the first block of a language below a heading of the README or a page of docs, as it stands."""
+    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    section = re.search(rf"^#+ {re.escape(heading)}$(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section, f"no document has a recipe {heading!r}"
     block = re.search(rf"^```{language}\n(.*?)^```$", section[1], re.MULTILINE | re.DOTALL)
     assert block, f"the recipe {heading!r} has no block of {language}"
     return block[1]

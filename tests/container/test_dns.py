@@ -103,7 +103,7 @@ def test_a_second_network_changes_nothing(lab: DockerLab, start_sidecar: Callabl
 
 @pytest.mark.usefixtures("push_dns")
 def test_the_recipe(lab: DockerLab, tmp_path: Path, vpn_directory: Path) -> None:
-    """compose.example.yml with the README's lines: its service finds the VPN's names, and its neighbours."""
+    """compose.example.yml with the page's lines: its service finds the VPN's names, and its neighbours."""
     stack = Stack(lab, tmp_path / "stack")
     stack.add("compose.override.yml", recipe("Names of the VPN"))
     # The machine's own resolver is none of the lab's, and a stack has a neighbour or two.

@@ -1,4 +1,4 @@
-"""The README's recipes as they stand, beside compose.example.yml as it stands."""
+"""The documents' recipes as they stand, beside compose.example.yml as it stands."""
 
 import shutil
 from collections.abc import Callable

@@ -3,13 +3,14 @@
 from ipaddress import IPv4Interface, ip_interface
 
 from entrypoint.network import Link, Target
-from entrypoint.probe import Probe, Tunnel
+from entrypoint.probe import Probe
+from entrypoint.tunnels import Tunnel
 from tests.kernel.conftest import Container
 from tests.lab.traffic import serve
 
 OURS = ip_interface("10.99.0.2/24")
 assert isinstance(OURS, IPv4Interface)
-TUNNEL: Tunnel = Link(1, "vpn0", "tun", up=True), (OURS,)
+TUNNEL = Tunnel(Link(1, "vpn0", "tun", up=True), (OURS,))
 ANSWERS = "10.50.0.10"
 """Behind the link, with a service on port 80."""
 

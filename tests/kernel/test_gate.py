@@ -149,6 +149,26 @@ def test_a_stop_leaves_it_closed_and_off_opens_it(routed: Container, tmp_path: P
     assert opened.terminate() == 0
 
 
+def test_what_is_no_gate_is_not_called_one(routed: Container, tmp_path: Path) -> None:
+    """A killed run's UDP replies alone open and close nothing; a gate beside them is opened aloud."""
+    udp = {"UDP_REPLY_PORTS": "53"}
+    first = started(routed, tmp_path, **udp)
+    first.wait_for_line("openvpn: ")
+    first.kill()
+    second = started(routed, tmp_path)
+    second.wait_for_line("nft delete table inet sidegate")
+    second.kill()
+    third = started(routed, tmp_path, **udp)
+    third.wait_for_line("openvpn: ")
+    third.kill()
+    fourth = closed(routed, tmp_path, **udp)
+    fourth.kill()
+    fifth = started(routed, tmp_path, **udp)
+    fifth.wait_for_line("opening the gate that an earlier run left closed")
+    until(lambda: "chain output" not in table(routed.host), LIMIT_SECONDS, "the open gate")
+    assert [line for each in (second, fourth) for line in each.lines if "gate that an earlier" in line] == []
+
+
 def test_bad_settings_do_not_leave_it_open(routed: Container, tmp_path: Path) -> None:
     """A start that is refused has closed the gate before."""
     refused = started(routed, tmp_path, KILL_SWITCH="on", VPN_USERNAME="bob")

@@ -8,6 +8,7 @@ import pytest
 from entrypoint import probe as module
 from entrypoint.network import Target
 from entrypoint.probe import FAILURES_MAX, Probe
+from entrypoint.tunnels import Tunnel
 from tests.kernel.conftest import Container
 from tests.kernel.probing import ANSWERS, TUNNEL, probing
 from tests.kernel.scripted import comes, inside
@@ -119,7 +120,7 @@ def test_a_name_is_not_looked_up_again_while_it_answers(
     [(None, "the tunnel has no link any more"), (TUNNEL, "vpn0 has no address of the target's family")],
 )
 def test_what_cannot_be_asked_is_a_failure_with_its_reason(
-    container: Container, tunnel: module.Tunnel | None, problem: str
+    container: Container, tunnel: Tunnel | None, problem: str
 ) -> None:
     """No tunnel, or none of the family: nothing is sent by another way."""
     probe = Probe(Target(ip_address("fd00:50::10"), 80), RARELY, lambda: tunnel)

@@ -186,7 +186,7 @@ def vpn_interface(container: Container, tmp_path: Path, sample: str) -> None:
             await asyncio.to_thread(fifo.write_text, "go\n")
             await comes(lambda: supervisor.state is State.UP)
             assert supervisor.tunnel is not None
-            assert supervisor.tunnel[0].name == sample
+            assert supervisor.tunnel.link.name == sample
 
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

@@ -29,9 +29,9 @@ def test_of_several_the_first_is_taken_and_told(
     async def work() -> None:
         async with supervised(load({})[0], "", tmp_path, makes_tunnel=False) as supervisor:
             await comes(lambda: supervisor.state is State.UP)
-            assert supervisor.tunnel and supervisor.tunnel[0].name == "tun1"  # noqa: PT018 - for the type
+            assert supervisor.tunnel and supervisor.tunnel.link.name == "tun1"  # noqa: PT018 - for the type
             await run("ip", "link", "delete", "tun1")
-            await comes(lambda: supervisor.tunnel and supervisor.tunnel[0].name == "tun2")
+            await comes(lambda: supervisor.tunnel and supervisor.tunnel.link.name == "tun2")
             assert supervisor.state is State.UP
 
     inside(container, work)
@@ -48,7 +48,7 @@ def test_the_one_that_is_named_is_taken(
         settings = load({"VPN_INTERFACE": "tun2"})[0]
         async with supervised(settings, "", tmp_path, makes_tunnel=False) as supervisor:
             await comes(lambda: supervisor.state is State.UP)
-            assert supervisor.tunnel and supervisor.tunnel[0].name == "tun2"  # noqa: PT018 - for the type
+            assert supervisor.tunnel and supervisor.tunnel.link.name == "tun2"  # noqa: PT018 - for the type
             await run("ip", "link", "delete", "tun2")
             await comes(lambda: supervisor.state is State.RECONNECTING)
             assert supervisor.tunnel is None

@@ -26,7 +26,7 @@ ALONE = {
     "gateway-address": ({"GATEWAYS": "eth0=172.30.0.999"}, "GATEWAYS='eth0=172.30.0.999'"),
     "network": ({"LAN_NETWORKS": "10.20.0.0/33"}, "LAN_NETWORKS='10.20.0.0/33'"),
     "listen": ({"HEALTH_LISTEN": "9797"}, "HEALTH_LISTEN='9797' is no place to listen"),
-    "listen-elsewhere": ({"HEALTH_LISTEN": "192.0.2.1:9797"}, "HEALTH_LISTEN=192.0.2.1:9797"),
+    "listen-elsewhere": ({"HEALTH_LISTEN": "192.0.2.1:9797"}, "take an address of the container's own"),
     "level": ({"LOG_LEVEL": "loud"}, "LOG_LEVEL='loud'"),
     "quoting": ({"VPN_ARGS": "--verb '3"}, "VPN_ARGS is not quoted as in a shell"),
     "hook": ({"ON_UP": "/no/such hook"}, "cannot run ON_UP: saw No such file or directory for /no/such"),

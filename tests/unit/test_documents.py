@@ -27,10 +27,10 @@ _TEST = re.compile(r"\btest_\w+(?:\.py)?")
 
 
 def messages_of_troubleshooting() -> list[str]:
-    """Return what the first column of the README's table quotes, a part for each pair of backticks."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Troubleshooting\n")[2]
-    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
-    return [quoted for row in rows[2:] for quoted in _CELL_CODE.findall(row.split("|")[1])]
+    """Return what the first columns of the page's tables quote, a part for each pair of backticks."""
+    lines = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    return [quoted for row in rows for quoted in _CELL_CODE.findall(row.split("|")[1])]
 
 
 def code() -> str:
@@ -74,7 +74,7 @@ def test_the_table_of_messages_is_read() -> None:
 
 
 @pytest.mark.parametrize("message", [m for m in messages_of_troubleshooting() if m not in OF_OTHERS])
-def test_a_message_that_the_readme_explains_is_one_that_the_code_says(message: str) -> None:
+def test_a_message_that_is_explained_is_one_that_the_code_says(message: str) -> None:
     """Who has the message before him looks for it word by word."""
     assert as_written(message).search(code()), f"no source says {message!r}"
 

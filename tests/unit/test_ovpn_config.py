@@ -387,12 +387,11 @@ def test_a_file_of_another_user_is_explained(make: Callable[..., OpenVPN], tmp_p
     drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     program = f"""
 from pathlib import Path
+from entrypoint.clients.credentials import Credentials
 from entrypoint.clients.openvpn import OpenVPN
 from entrypoint.faults import BadSettings
-names = ("username", "password", "passphrase", "totp", "interface")
-nothing = {{"args": (), **dict.fromkeys(names)}}
 try:
-    OpenVPN(Path({str(config)!r}), ipv6=True, run_dir=Path(), **nothing)
+    OpenVPN(Path({str(config)!r}), Credentials(), interface=None, args=(), ipv6=True, run_dir=Path())
 except BadSettings as fault:
     print(fault)
 """
