@@ -95,7 +95,7 @@ class Attempt:
         except AttemptFailed as failed:
             why = str(failed)
         except OSError as error:
-            why = f"cannot be started: {error.strerror}"
+            why = f"cannot be started: saw {error.strerror}"
         finally:
             self.on_begun()
             self._needs_no_process = self.coming_up = False

@@ -135,5 +135,5 @@ class Probe:
             try:
                 self._addresses = tuple(dict.fromkeys(await look_up(self.target.host)))
             except OSError as error:
-                raise OSError(None, f"its name cannot be looked up: {error.strerror}") from None
+                raise OSError(None, f"its name cannot be looked up: saw {error.strerror}") from None
         return self._addresses

@@ -186,7 +186,7 @@ class Reconciler:
                 break
             await asyncio.sleep(REMOVE_AGAIN_SECONDS)
         if problem:
-            log.warning("cannot remove all that is ours, which the next start adopts: %s", problem)
+            log.warning("cannot remove all that is ours: saw %s; the next start adopts it", problem)
         return not problem
 
     async def _reconcile(self) -> None:

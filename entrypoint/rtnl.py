@@ -106,7 +106,9 @@ class Rtnl:
                     if not isinstance(error, NetlinkDumpInterrupted):
                         cause = _cause(error)
                     await asyncio.sleep(READ_AGAIN_SECONDS)
-        raise OSError(errno.EINTR, f"cannot read the kernel's routes and rules: {cause}")
+        raise OSError(
+            errno.EINTR, f"cannot read the kernel's routes and rules: saw {cause}; it is tried again"
+        )
 
     async def _read(self, *, whole: bool) -> Snapshot:
         seen = [rtmessages.link(message) async for message in await self._netlink.get_links()]
@@ -184,13 +186,13 @@ class Rtnl:
             except NetlinkError as error:
                 if error.code == errno.EPERM:
                     raise MissingPrivilege(
-                        f"cannot run {change}: the kernel refuses; give the container NET_ADMIN "
+                        f"cannot run {change}: saw that it is refused; give the container NET_ADMIN "
                         "(docker run --cap-add NET_ADMIN, compose: `cap_add: [NET_ADMIN]`)"
                     ) from None
                 if _is_no_fault(error, change):
                     return
                 raise OSError(
-                    error.code, f"cannot run {change}: {_cause(error)}{_fix(error, change)}"
+                    error.code, f"cannot run {change}: saw {_cause(error)}{_fix(error, change)}"
                 ) from None
         log.info("%s", change)
 
