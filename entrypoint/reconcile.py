@@ -14,7 +14,7 @@ from entrypoint.faults import BadSettings
 from entrypoint.main_table import Before, Traces
 from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Brought, Wanted
-from entrypoint.remarks import remarks
+from entrypoint.remarks import moved, remarks
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
@@ -203,7 +203,7 @@ class Reconciler:
             self.view.problem,
             *(network.problem for network in settled),
             *remarks(self.view.snapshot, self._named),
-            self._moved(),
+            moved(self.view.priority, self._settings.rule_priority),
         )
         problems = {problem for problem in found if problem}
         # Once, and anew when it comes back: a pass is made with each event.
@@ -211,16 +211,6 @@ class Reconciler:
             log.warning("%s", problem)
         self._told = problems
         self.on_pass()
-
-    def _moved(self) -> str | None:
-        """Say that our rules do not stand where RULE_PRIORITY has them; None where they do."""
-        at, meant = self.view.priority, self._settings.rule_priority
-        if at is None or at >= meant:
-            return None
-        return (
-            f"our rules have priority {at} instead of RULE_PRIORITY={meant}: saw another's rule ahead, "
-            "which would take replies before ours"
-        )
 
     async def _passes(self) -> View:
         problem = None
