@@ -50,7 +50,7 @@ class Reconciler:
         self.on_pass: Callable[[], None] = lambda: None
         """Called after each pass."""
         self.also_ask: tuple[IPAddress, ...] = ()
-        """Destinations that the tunnel's routes take: where a reply gone astray would show."""
+        """Destinations inside the tunnel's routes: replies to them are those that could go astray."""
         self.before = Before()
         """The main table as it was before the client."""
         self.brought = Brought()
@@ -73,7 +73,8 @@ class Reconciler:
 
     async def plan(self) -> tuple[list[Change], View]:
         """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
-        # What stood before the client has to be known whole; of it, routes by a router are always read.
+        # Before the client all routes are read, as it is told by them what a client took or left. Later only
+        # those by a router matter for that, and they are read anyhow.
         snapshot = await self._rtnl.snapshot(whole=not self._knows_before)
         search = self._search
         networks = container_networks(snapshot, self._named, search.known, search.silent)
@@ -89,13 +90,13 @@ class Reconciler:
         return difference(want, snapshot), View(snapshot, networks, seen.tables, priority=at)
 
     def _trusted(self, snapshot: Snapshot) -> tuple[Route, ...]:
-        """Return the main table's routes before the client; until one begins, those that are there."""
+        """Return the main table's routes from before the client, or of now where none has begun yet."""
         if self._knows_before:
             return self.before.routes
         return main_table.before_client(snapshot, Traces(), self._named)
 
     def follow(self, brought: Brought) -> None:
-        """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
+        """Take in what the client's tunnel brings, and wake `keep`, whose next pass makes it so."""
         if brought != self.brought:
             self.brought = brought
             self._wake.set()

@@ -68,10 +68,11 @@ class Rtnl:
         self._netlink.close()
 
     async def snapshot(self, *, whole: bool = False) -> Snapshot:
-        """Read what concerns us: links, addresses, our kind of rules, routes by container links.
+        """Read what concerns us: links, addresses, rules of the shape that ours have, last resorts, routes.
 
-        Of those routes it is the default and host routes, those of the main table by a router, what has our
-        tag, and our tables; of a link without a default route, and for a `whole` one, it is all.
+        Of routes by a tunnel that is ours alone. Of routes by a container's link it is the default and host
+        routes, those of the main table by a router, what has our tag, and our tables; where the link has no
+        default route, or the `whole` is asked for, it is all.
 
         Raises OSError where changes interrupt every try.
         """
@@ -98,7 +99,7 @@ class Rtnl:
                     # in the socket, where it would spoil the next answer.
                     spoiled, self._netlink = self._netlink, _socket()
                     spoiled.close()
-                    cause = "they change all the time"
+                    cause = "that they change all the time"
                     if not isinstance(error, NetlinkDumpInterrupted):
                         cause = _cause(error)
                     await asyncio.sleep(READ_AGAIN_SECONDS)
