@@ -295,6 +295,17 @@ routes = st.builds(
 ).filter(lambda r: r.gateway is None or r.gateway.version == r.destination.version)
 
 
+def test_of_two_routers_that_announce_themselves_the_known_one_is_kept() -> None:
+    """What tells who is in charge moves the gateway only where it names another one alone."""
+    known = NextHop(ip_address("fe80::1"))
+    seen = Seen().link("eth0").address("eth0", "fd00:30::2/64")
+    ra = [route("default6", via=router, metric=1024, protocol=9) for router in ("fe80::1", "fe80::2")]
+    remembered = {("eth0", ip_network("fd00:30::/64")): known}
+    (both,) = container_networks(seen.routes(*ra).snapshot, {}, remembered)
+    (other,) = container_networks(seen.routes(ra[1]).snapshot, {}, remembered)
+    assert (both.gateway, other.gateway) == (known, NextHop(ip_address("fe80::2")))
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["eth0", "eth1", "tun0"]), interfaces), max_size=5),
     st.lists(routes, max_size=6),
