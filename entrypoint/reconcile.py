@@ -34,6 +34,8 @@ REMOVE_AGAIN_SECONDS = 0.1
 PASSES_MAX = 5
 """Passes at one event. The second one mostly finds nothing to change. Where the last one still does, somebody
 undoes what we do, or networks come and go: what was read is told, and the next event goes on."""
+FAILURES_MAX = 1
+"""Passes of these in which a change was refused: what was read may have been old by then."""
 MENDED_MAX = 10
 """Where so many events within a second brought something to mend, somebody works against us."""
 COOL_DOWN_SECONDS = 0.5
@@ -214,7 +216,7 @@ class Reconciler:
         self.on_pass()
 
     async def _passes(self) -> View:
-        problem = None
+        problem, failures = None, 0
         made: list[set[Change]] = []
         for _ in range(PASSES_MAX):
             steps, view = await self.plan()
@@ -227,7 +229,8 @@ class Reconciler:
                 # A link that went down and up lost the main table's default route with ours, and the
                 # client cannot reach its server without it.
                 problem = problem or await self._restore(Traces(), view.snapshot)
-            if not steps or problem:
+            failures += problem is not None
+            if not steps or failures > FAILURES_MAX:
                 break
         else:
             # Where each pass found something else, networks come and go; their events bring us back.
