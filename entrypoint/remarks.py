@@ -1,4 +1,4 @@
-"""What the settings name of the network, held against what is there. No IO here."""
+"""What the settings say of the network, held against what is there. No IO here."""
 
 from collections.abc import Iterator
 
@@ -48,6 +48,19 @@ def _routed(snapshot: Snapshot, link: str, gateway: IPAddress) -> str:
         and route.destination.version == gateway.version
     }
     return "" if gateway in found else " and ".join(sorted(map(str, found)))
+
+
+def moved(priority: int | None, meant: int) -> str | None:
+    """Say that our first rule, of this priority, stands elsewhere than RULE_PRIORITY says; None where not.
+
+    `priority` is None where there is no rule.
+    """
+    if priority is None or priority >= meant:
+        return None
+    return (
+        f"our rules have priority {priority} instead of RULE_PRIORITY={meant}: saw another's rule ahead, "
+        "which would take replies before ours"
+    )
 
 
 def _is_far(snapshot: Snapshot, link: Link, gateway: IPAddress) -> bool:
