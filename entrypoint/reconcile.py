@@ -15,7 +15,7 @@ from entrypoint.hostnet import why_host
 from entrypoint.main_table import Before, Traces
 from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Brought, Wanted
-from entrypoint.remarks import remarks, why_no_tunnel
+from entrypoint.remarks import losses, remarks, why_no_tunnel
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
@@ -227,6 +227,7 @@ class Reconciler:
         found = (
             self.view.problem,
             *(network.problem for network in settled),
+            *(losses(self.view.networks) if self._began else ()),
             *remarks(self.view.snapshot, self._named),
             self._moved(),
         )
