@@ -9,9 +9,9 @@ from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
 from entrypoint.gate import CHAIN, Openings, chains, whole_names
-from entrypoint.hostnet import why_host
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
+from entrypoint.view import refuse_host
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,7 @@ class KillSwitch:
             _, self._reconciler.view = await self._reconciler.plan()
         except OSError as error:
             raise BadSettings(str(error.strerror)) from None
-        if why := why_host(self._reconciler.view.snapshot, machine.hosts()):
-            raise BadSettings(why)  # to close the host's own network would lock its owner out
+        refuse_host(self._reconciler.view.snapshot)  # to close it would lock its owner out
         await self.follow()
         if self.problem:
             raise BadSettings(

@@ -42,6 +42,8 @@ def note(run_dir: Path, traces: Traces, before: Before) -> None:
                 "onlink": route.onlink,
                 "metric": route.metric,
                 "protocol": route.protocol,
+                "source": str(route.source) if route.source else None,
+                "mtu": route.mtu,
             }
             for route in before.routes
         ],
@@ -78,6 +80,8 @@ def _route(noted: dict[str, Any]) -> Route:
         onlink=noted["onlink"],
         metric=noted["metric"],
         protocol=noted["protocol"],
+        source=ip_address(noted["source"]) if noted["source"] else None,
+        mtu=noted["mtu"],
     )
 
 

@@ -111,6 +111,7 @@ def unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:
     if message["type"] != _RTN_UNICAST:
         return
     destination = _network(message, "dst", message["dst_len"])
+    source = message.get("prefsrc")
     for hop in message.get("multipath") or (message,):
         link = names.get(hop["oif"] if hop is not message else hop.get("oif"))
         if link:
@@ -122,6 +123,8 @@ def unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:
                 onlink=bool(hop["flags"] & _RTNH_F_ONLINK),
                 metric=message.get("priority") or 0,
                 protocol=message["proto"],
+                source=ip_address(source) if source else None,
+                mtu=message.get(("metrics", "mtu")) or 0,
             )
 
 
@@ -214,6 +217,10 @@ def route_arguments(route: Route, link_index: int) -> dict[str, Any]:
         arguments["flags"] = _RTNH_F_ONLINK
     if route.metric:
         arguments["priority"] = route.metric
+    if route.source:
+        arguments["prefsrc"] = str(route.source)
+    if route.mtu:
+        arguments["metrics"] = {"mtu": route.mtu}
     return arguments
 
 

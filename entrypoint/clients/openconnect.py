@@ -15,7 +15,7 @@ from entrypoint.clients.base import AttemptFailed, Report
 from entrypoint.clients.credentials import Credentials
 from entrypoint.clients.oc_environment import gateway, translate
 from entrypoint.clients.oc_script import ScriptChannel
-from entrypoint.clients.servers import addresses_of
+from entrypoint.clients.servers import PINNED_MAX, addresses_of
 from entrypoint.faults import BadSettings
 from entrypoint.files import Secret
 from entrypoint.launch import Launch
@@ -36,8 +36,6 @@ CHECK_THEM = (
 NO_SERVER = "cannot connect: saw no VPN_SERVER, which openconnect needs; set it to the server's name"
 LOOK_UP_AGAIN_SECONDS = 3.0
 """While a session is broken the resolver may lie behind it, and openconnect waits for our answer."""
-PINNED_MAX = 64
-"""Each is a rule; a name that has another address each time does not fill the kernel."""
 MADE_SECONDS, MADE_LOOK_SECONDS = 1.0, 0.005
 """How long what we reported may take to stand in the kernel; mostly some ten milliseconds."""
 
