@@ -14,7 +14,7 @@ from entrypoint.faults import BadSettings
 from entrypoint.main_table import Before, Traces
 from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Brought, Wanted
-from entrypoint.remarks import moved, remarks
+from entrypoint.remarks import losses, moved, remarks
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
@@ -205,6 +205,7 @@ class Reconciler:
         found = (
             self.view.problem,
             *(network.problem for network in settled),
+            *(losses(self.view.networks) if self._began else ()),
             *remarks(self.view.snapshot, self._named),
             moved(self.view.priority, self._settings.rule_priority),
         )

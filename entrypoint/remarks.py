@@ -1,8 +1,8 @@
-"""What the settings say of the network, held against what is there. No IO here."""
+"""What is strange about the network, or about what the settings name of it. No IO here."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from entrypoint.detect import Gateways
+from entrypoint.detect import ContainerNetwork, Gateways
 from entrypoint.network import MAIN_TABLE, IPAddress, Link, Snapshot
 
 
@@ -34,6 +34,18 @@ def remarks(snapshot: Snapshot, gateways: Gateways) -> Iterator[str]:
             yield (
                 f"GATEWAYS={name}={gateway} goes before {others}, which a default route names; leave it out "
                 "unless that one does not lead to your LAN"
+            )
+
+
+def losses(networks: Collection[ContainerNetwork]) -> Iterator[str]:
+    """Say which of the container's networks lead nowhere now; or that there is none any more."""
+    if not networks:
+        yield "cannot serve a network: saw none any more; attach one (docker network connect)"
+    for network in networks:
+        if network.fault:
+            yield (
+                f"cannot reach anybody by {network.link}: saw that {network.fault}; see what became of its "
+                "Docker network"
             )
 
 
