@@ -189,23 +189,6 @@ class Rule:
         return f"from {source}{to}{mark} {tail}"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Who is asked through the tunnel whether it is there."""
-
-    host: IPAddress | str
-    """An address, or a name that has to be looked up."""
-    port: int | None = None
-    """Of TCP; None asks by ICMP."""
-
-    def __str__(self) -> str:
-        """Read as HEALTH_TARGET takes it."""
-        if self.port is None:
-            return str(self.host)
-        host = f"[{self.host}]" if isinstance(self.host, IPv6Address) else str(self.host)
-        return f"{host}:{self.port}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelSetup:
     """What a tunnel's link must be like, for clients that leave it to us; kept as our rules are."""

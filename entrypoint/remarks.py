@@ -62,6 +62,19 @@ def _routed(snapshot: Snapshot, link: str, gateway: IPAddress) -> str:
     return "" if gateway in found else " and ".join(sorted(map(str, found)))
 
 
+def moved(priority: int | None, meant: int) -> str | None:
+    """Say that our first rule, of this priority, stands elsewhere than RULE_PRIORITY says; None where not.
+
+    `priority` is None where there is no rule.
+    """
+    if priority is None or priority >= meant:
+        return None
+    return (
+        f"our rules have priority {priority} instead of RULE_PRIORITY={meant}: saw another's rule ahead, "
+        "which would take replies before ours"
+    )
+
+
 def _is_far(snapshot: Snapshot, link: Link, gateway: IPAddress) -> bool:
     networks = [a.network for a in snapshot.addresses_of(link) if a.version == gateway.version]
     # The gateway of an address without neighbours, as pods have it, lies outside by design.
