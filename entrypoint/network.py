@@ -72,6 +72,8 @@ class Address:
     link: int
     """Index of the link."""
     interface: IPInterface
+    permanent: bool = True
+    """Set by who is in charge of the link, and not, for a while, by what somebody on it says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _LEADS_BY_A_ROUTER = frozenset({5, 9, 18})
 RTN_UNREACHABLE = 7
 _FR_ACT_TO_TBL = 1
 RTNH_F_ONLINK = 4
+_IFA_F_PERMANENT = 0x80
 _IFF_UP, _IFF_LOOPBACK, _IFF_POINTOPOINT, _IFF_LOWER_UP = 0x1, 0x8, 0x10, 0x10000
 _ARPHRD_PPP = 512
 
@@ -75,7 +76,8 @@ def address(message: Any) -> Address:
     """Read RTM_NEWADDR."""
     # On a point-to-point link IFA_ADDRESS is the peer; IFA_LOCAL is missing in IPv6 without one.
     local = message.get("local") or message.get("address")
-    return Address(message["index"], ip_interface(f"{local}/{message['prefixlen']}"))
+    permanent = bool(message["flags"] & _IFA_F_PERMANENT)
+    return Address(message["index"], ip_interface(f"{local}/{message['prefixlen']}"), permanent)
 
 
 def concerns_us(data: bytes, offset: int, tables: range) -> bool:
