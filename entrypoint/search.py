@@ -10,6 +10,9 @@ from entrypoint.network import IPAddress, Route
 
 log = logging.getLogger(__name__)
 
+ABSENT_MAX = 64
+"""Of networks that are gone, so many are remembered: anybody may announce ever new ones to a link of IPv6."""
+
 
 class Search:
     """What is known of each network's gateway, by the network's key."""
@@ -42,10 +45,13 @@ class Search:
     def ask(self, networks: Collection[ContainerNetwork], own: Collection[IPAddress]) -> None:
         """Remember what is known by now, and ask about the rest, once for each time that a network comes."""
         self.known |= {network.key: network.gateway for network in networks if network.gateway}
+        here = {network.key for network in networks}
         # A link that is down keeps the router that was found, as it keeps one that was told.
-        for key in self._found - {network.key for network in networks}:
+        for key in self._found - here:
             self.known.pop(key, None)
             self._found.discard(key)
+        for key in [key for key in self.known if key not in here][:-ABSENT_MAX]:
+            del self.known[key]
         self.silent &= {network.key for network in networks if network.up}
         for network in self._askable(networks):
             if network.key not in self._asking:

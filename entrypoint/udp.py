@@ -42,13 +42,13 @@ def gateways(networks: Iterable[ContainerNetwork]) -> tuple[IPNetwork, ...]:
     return tuple(ip_network(gateway) for _, gateway in _served(networks))
 
 
-def not_served(networks: Iterable[ContainerNetwork]) -> list[str]:
-    """Return the networks whose gateway has no address of its own network, as links and networks.
+def not_served(networks: Iterable[ContainerNetwork]) -> list[ContainerNetwork]:
+    """Return the networks whose gateway has no address of its own network.
 
     From a link-local gateway a service would answer with its own link-local address.
     """
     served = {network.key for network, _ in _served(networks)}
-    return [f"{n.link} ({n.network})" for n in networks if n.gateway and n.key not in served]
+    return [network for network in networks if network.gateway and network.key not in served]
 
 
 def unheard(wildcard: Iterable[int], ports: Ports) -> list[int]:
