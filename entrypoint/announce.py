@@ -82,7 +82,7 @@ class Tunnels:
         try:
             await self._find_overlaps(tunnel)
         except OSError as error:
-            log.warning("cannot tell overlaps: %s", error)
+            log.warning("cannot tell overlaps: saw %s", error)
         if self._probe:
             await self._probe.first.wait()
         found = verdict(self._facts())

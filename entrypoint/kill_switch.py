@@ -9,9 +9,10 @@ from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
 from entrypoint.gate import CHAIN, Openings, chains, whole_names
-from entrypoint.hostnet import why_host
+from entrypoint.network import IPV6
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
+from entrypoint.view import refuse_host
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,7 @@ class KillSwitch:
             _, self._reconciler.view = await self._reconciler.plan()
         except OSError as error:
             raise BadSettings(str(error.strerror)) from None
-        if why := why_host(self._reconciler.view.snapshot, machine.hosts()):
-            raise BadSettings(why)  # to close the host's own network would lock its owner out
+        refuse_host(self._reconciler.view.snapshot)  # to close it would lock its owner out
         await self.follow()
         if self.problem:
             raise BadSettings(
@@ -78,12 +78,14 @@ class KillSwitch:
         if not self.on:
             return
         view = self._reconciler.view
-        connected = tuple(dict.fromkeys(network.network for network in view.networks))
+        given = {address.interface.network for address in view.snapshot.addresses if address.permanent}
+        # Whoever announces himself as a router (IPv6) could name any network, to have what is sent there.
+        opened = (n.network for n in view.networks if n.network in given or n.network.version != IPV6)
         ours = {network.interface.ip for network in view.networks}
         tunnels = (link for link in view.snapshot.links if link.is_tunnel)
         theirs = (interface.ip for link in tunnels for interface in view.snapshot.addresses_of(link))
         openings = Openings(
-            connected=connected,
+            connected=tuple(dict.fromkeys(opened)),
             listed=self._settings.lan_networks or (),
             servers=self._reconciler.brought.pinned,
             tunnels=tuple(address for address in theirs if address not in ours),

@@ -75,6 +75,8 @@ class Address:
     link: int
     """Index of the link."""
     interface: IPInterface
+    permanent: bool = True
+    """Set by who is in charge of the link, and not, for a while, by what somebody on it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,10 @@ class Route:
     """RTA_PRIORITY; the kernel gives IPv6 routes 1024 where none is named."""
     protocol: int = field(default=PROTOCOL, compare=False)
     """Who made it (RTA_PROTOCOL)."""
+    source: IPAddress | None = field(default=None, compare=False)
+    """The address of ours that packets without one are given (RTA_PREFSRC); None for the kernel's choice."""
+    mtu: int = field(default=0, compare=False)
+    """The largest packet by this way, in bytes (RTAX_MTU); 0 where the link alone says it."""
 
     @property
     def is_default(self) -> bool:
@@ -140,6 +146,8 @@ class Route:
             *("dev", self.link),
             *(("onlink",) if self.onlink else ()),
             *(("scope", "link") if connected else ()),
+            *(("src", str(self.source)) if self.source else ()),
+            *(("mtu", str(self.mtu)) if self.mtu else ()),
             *(("metric", str(self.metric)) if self.metric else ()),
             *(("table", str(self.table)) if self.table != MAIN_TABLE else ()),
             *("proto", str(self.protocol)),
@@ -184,23 +192,6 @@ class Rule:
         mark = f" fwmark {self.mark:#x}" if self.mark else ""
         tail = f"iif lo lookup {self.table} priority {self.priority} protocol {self.protocol}"
         return f"from {source}{to}{mark} {tail}"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Who is asked through the tunnel whether it is there."""
-
-    host: IPAddress | str
-    """An address, or a name that has to be looked up."""
-    port: int | None = None
-    """Of TCP; None asks by ICMP."""
-
-    def __str__(self) -> str:
-        """Read as HEALTH_TARGET takes it."""
-        if self.port is None:
-            return str(self.host)
-        host = f"[{self.host}]" if isinstance(self.host, IPv6Address) else str(self.host)
-        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable
 
 from entrypoint.lookup import look_up
-from entrypoint.network import IPAddress, Target
+from entrypoint.network import IPAddress
+from entrypoint.parse_network import Target
 from entrypoint.reach import round_trip
 from entrypoint.tunnels import Tunnel
 
@@ -135,5 +136,5 @@ class Probe:
             try:
                 self._addresses = tuple(dict.fromkeys(await look_up(self.target.host)))
             except OSError as error:
-                raise OSError(None, f"its name cannot be looked up: {error.strerror}") from None
+                raise OSError(None, f"its name cannot be looked up: saw {error.strerror}") from None
         return self._addresses

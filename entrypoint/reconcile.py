@@ -4,65 +4,42 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
-from entrypoint import machine, main_table
+from entrypoint import main_table
 from entrypoint.changes import Change, difference
-from entrypoint.detect import ContainerNetwork, container_networks, why_none
+from entrypoint.detect import container_networks
 from entrypoint.faults import BadSettings
-from entrypoint.hostnet import why_host
 from entrypoint.main_table import Before, Traces
 from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Brought, Wanted
-from entrypoint.remarks import remarks, why_no_tunnel
+from entrypoint.remarks import losses, moved, remarks
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
 from entrypoint.settings import Settings
+from entrypoint.view import View, refuse_what_cannot_be_served
 from entrypoint.watch import route_events
 from entrypoint.wish import give_tables, wish
 
 log = logging.getLogger(__name__)
 
 READ_AGAIN_SECONDS = 1.0
-"""After a storm in which the kernel could not be read."""
+"""Until the next try where the kernel could not be read: mostly, a storm of changes goes on."""
 REMOVALS_MAX = 10
+"""Tries at the stop where the kernel refuses, which mostly passes, as when no descriptor is free."""
 REMOVE_AGAIN_SECONDS = 0.1
-"""At the stop, where the kernel refuses, as without a descriptor that is free."""
+"""Between two of them: a second in all, which a stop has."""
 PASSES_MAX = 5
-"""Without an end: after so many passes what was read is told, and the next event goes on."""
+"""Passes at one event. The second one mostly finds nothing to change. Where the last one still does, somebody
+undoes what we do, or networks come and go: what was read is told, and the next event goes on."""
+FAILURES_MAX = 1
+"""Passes of these in which a change was refused: what was read may have been old by then."""
 MENDED_MAX = 10
-"""Passes within a second that had something to mend, before the same pause is made."""
+"""Where so many events within a second brought something to mend, somebody works against us."""
 COOL_DOWN_SECONDS = 0.5
-"""That pause: what is undone again and again must not take the processor."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What the last pass saw and left behind."""
-
-    snapshot: Snapshot = field(default_factory=Snapshot)
-    networks: tuple[ContainerNetwork, ...] = ()
-    tables: Mapping[str, int] = field(default_factory=dict)
-    replies: tuple[Reply, ...] = ()
-    problem: str | None = None
-    """Why the kernel is not as wanted; None if it is."""
-    priority: int | None = None
-    """That of our first rule; None where there is none."""
-
-
-async def see_that_it_is_no_host(rtnl: Rtnl) -> None:
-    """Raise BadSettings where this is the host's own network: nothing of it is ours to change."""
-    if why := why_host(await rtnl.snapshot(), machine.hosts()):
-        raise BadSettings(why)
-
-
-def see_that_it_can_be_served(view: View, settings: Settings) -> None:
-    """Raise BadSettings where this is no container's network, or it cannot be served as the settings say."""
-    why = why_host(view.snapshot, machine.hosts()) or why_none(view.snapshot, view.networks)
-    if why := why or why_no_tunnel(view.snapshot, settings.vpn_interface):
-        raise BadSettings(*why.splitlines())
+"""The pause that is made then, and where the kernel is not as wanted: a fight must not take the processor."""
 
 
 class Reconciler:
@@ -75,7 +52,7 @@ class Reconciler:
         self.on_pass: Callable[[], None] = lambda: None
         """Called after each pass."""
         self.also_ask: tuple[IPAddress, ...] = ()
-        """Destinations that the tunnel's routes take: where a reply gone astray would show."""
+        """Destinations inside the tunnel's routes: replies to them are those that could go astray."""
         self.before = Before()
         """The main table as it was before the client."""
         self.brought = Brought()
@@ -98,7 +75,8 @@ class Reconciler:
 
     async def plan(self) -> tuple[list[Change], View]:
         """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
-        # What stood before the client has to be known whole; of it, routes by a router are always read.
+        # Before the client all routes are read, as it is told by them what a client took or left. Later only
+        # those by a router matter for that, and they are read anyhow.
         snapshot = await self._rtnl.snapshot(whole=not self._knows_before)
         search = self._search
         networks = container_networks(snapshot, self._named, search.known, search.silent)
@@ -114,13 +92,13 @@ class Reconciler:
         return difference(want, snapshot), View(snapshot, networks, seen.tables, priority=at)
 
     def _trusted(self, snapshot: Snapshot) -> tuple[Route, ...]:
-        """Return the main table's routes before the client; until one begins, those that are there."""
+        """Return the main table's routes from before the client, or of now where none has begun yet."""
         if self._knows_before:
             return self.before.routes
         return main_table.before_client(snapshot, Traces(), self._named)
 
     def follow(self, brought: Brought) -> None:
-        """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
+        """Take in what the client's tunnel brings, and wake `keep`, whose next pass makes it so."""
         if brought != self.brought:
             self.brought = brought
             self._wake.set()
@@ -142,7 +120,7 @@ class Reconciler:
             self.before = noted
             await self.restore(traces or Traces())
         _, view = await self.plan()
-        see_that_it_can_be_served(view, self._settings)
+        refuse_what_cannot_be_served(view, self._settings)
         if not noted and remember_main:
             routes = main_table.before_client(view.snapshot, traces or Traces(), self._named)
             self.before = Before(routes, view.snapshot.links)
@@ -211,7 +189,7 @@ class Reconciler:
                 break
             await asyncio.sleep(REMOVE_AGAIN_SECONDS)
         if problem:
-            log.warning("cannot remove all that is ours, which the next start adopts: %s", problem)
+            log.warning("cannot remove all that is ours: saw %s; the next start adopts it", problem)
         return not problem
 
     async def _reconcile(self) -> None:
@@ -227,8 +205,9 @@ class Reconciler:
         found = (
             self.view.problem,
             *(network.problem for network in settled),
+            *(losses(self.view.networks) if self._began else ()),
             *remarks(self.view.snapshot, self._named),
-            self._moved(),
+            moved(self.view.priority, self._settings.rule_priority),
         )
         problems = {problem for problem in found if problem}
         # Once, and anew when it comes back: a pass is made with each event.
@@ -237,18 +216,8 @@ class Reconciler:
         self._told = problems
         self.on_pass()
 
-    def _moved(self) -> str | None:
-        """Say that our rules do not stand where RULE_PRIORITY has them; None where they do."""
-        at, meant = self.view.priority, self._settings.rule_priority
-        if at is None or at >= meant:
-            return None
-        return (
-            f"our rules have priority {at} instead of RULE_PRIORITY={meant}: saw another's rule ahead, "
-            "which would take replies before ours"
-        )
-
     async def _passes(self) -> View:
-        problem = None
+        problem, failures = None, 0
         made: list[set[Change]] = []
         for _ in range(PASSES_MAX):
             steps, view = await self.plan()
@@ -261,7 +230,8 @@ class Reconciler:
                 # A link that went down and up lost the main table's default route with ours, and the
                 # client cannot reach its server without it.
                 problem = problem or await self._restore(Traces(), view.snapshot)
-            if not steps or problem:
+            failures += problem is not None
+            if not steps or failures > FAILURES_MAX:
                 break
         else:
             # Where each pass found something else, networks come and go; their events bring us back.

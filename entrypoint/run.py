@@ -14,11 +14,12 @@ from entrypoint.hooks import Hooks
 from entrypoint.kill_switch import KillSwitch
 from entrypoint.prepare import Prepared, prepare
 from entrypoint.probe import Probe
-from entrypoint.reconcile import Reconciler, see_that_it_is_no_host
+from entrypoint.reconcile import Reconciler
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
 from entrypoint.udp_replies import UdpReplies
+from entrypoint.view import refuse_host
 from healthcheck.facts import Facts
 from healthcheck.server import let_in, serve
 
@@ -46,7 +47,7 @@ async def run(settings: Settings, warnings: list[str]) -> None:
         stack.enter_context(machine.alone())
         async with Rtnl(settings.route_table) as rtnl:
             # Before the gate: it would be the host's, and stay closed.
-            await see_that_it_is_no_host(rtnl)
+            refuse_host(await rtnl.snapshot())
             reconciler, firewall = Reconciler(rtnl, settings), Firewall()
             kill_switch = KillSwitch(settings, reconciler, firewall)
             stack.callback(kill_switch.tell)

@@ -15,7 +15,7 @@ from entrypoint.clients.base import AttemptFailed, Report
 from entrypoint.clients.credentials import Credentials
 from entrypoint.clients.oc_environment import gateway, translate
 from entrypoint.clients.oc_script import ScriptChannel
-from entrypoint.clients.servers import addresses_of
+from entrypoint.clients.servers import PINNED_MAX, addresses_of
 from entrypoint.faults import BadSettings
 from entrypoint.files import Secret
 from entrypoint.launch import Launch
@@ -33,11 +33,9 @@ CHECK_THEM = (
     "VPN_ARGS) and VPN_PROTOCOL"
 )
 """openconnect ends with the same exit code whatever is wrong before the tunnel; its words are for people."""
-NO_SERVER = "cannot connect: openconnect needs VPN_SERVER; set it to the server's name"
+NO_SERVER = "cannot connect: saw no VPN_SERVER, which openconnect needs; set it to the server's name"
 LOOK_UP_AGAIN_SECONDS = 3.0
 """While a session is broken the resolver may lie behind it, and openconnect waits for our answer."""
-PINNED_MAX = 64
-"""Each is a rule; a name that has another address each time does not fill the kernel."""
 MADE_SECONDS, MADE_LOOK_SECONDS = 1.0, 0.005
 """How long what we reported may take to stand in the kernel; mostly some ten milliseconds."""
 
@@ -217,9 +215,9 @@ def _lacking(credentials: Credentials) -> list[str]:
     """Say what lacks for a login without a certificate."""
     if credentials.username is None:
         how = 'set VPN_USERNAME and VPN_PASSWORD, or VPN_ARGS="--certificate /vpn/me.pem"'
-        return [f"cannot log in: neither VPN_USERNAME nor a client certificate is set; {how}"]
+        return [f"cannot log in: saw neither VPN_USERNAME nor a client certificate; {how}"]
     if not (credentials.password or credentials.totp):
-        return ["cannot log in: VPN_USERNAME is set without VPN_PASSWORD; set both"]
+        return ["cannot log in: saw VPN_USERNAME without VPN_PASSWORD; set both"]
     return []
 
 
@@ -239,7 +237,7 @@ def _line(secret: Secret) -> str:
     """Return a secret that fits into one line; raises BadSettings where it does not, or its file is gone."""
     value = secret.reveal()
     if "\n" in value or "\0" in value:
-        raise BadSettings(f"cannot log in: {secret.name} has a line end or a null byte; correct it")
+        raise BadSettings(f"cannot log in: saw a line end or a null byte in {secret.name}; correct it")
     if len(value.encode()) > LINE_MAX_BYTES:
-        raise BadSettings(f"cannot log in: {secret.name} has more than {LINE_MAX_BYTES} bytes; correct it")
+        raise BadSettings(f"cannot log in: saw more than {LINE_MAX_BYTES} bytes in {secret.name}; correct it")
     return value

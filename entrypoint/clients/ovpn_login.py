@@ -46,12 +46,12 @@ class Login:
             return self._passphrase(question)
         if question.about != "Auth" or not question.username:
             raise BadSettings(
-                "cannot log in: openvpn asks for a secret that Sidegate has no setting for: "
+                "cannot log in: saw that openvpn asks for a secret that Sidegate has no setting for: "
                 + management.shown(question.about)
             )
         if not self.credentials:
             raise BadSettings(
-                "cannot log in: openvpn asks for user name and password; set VPN_USERNAME and VPN_PASSWORD"
+                "cannot log in: saw that openvpn asks for a login; set VPN_USERNAME and VPN_PASSWORD"
             )
         username, password = (secret.reveal() for secret in self.credentials)
         challenge, self.challenge = self.challenge, None
@@ -74,7 +74,7 @@ class Login:
 
     def _passphrase(self, question: management.Question) -> bytes:
         if not self.passphrase:
-            raise BadSettings("cannot open the private key: it is encrypted; set VPN_KEY_PASSPHRASE")
+            raise BadSettings("cannot open the private key: saw that it is encrypted; set VPN_KEY_PASSPHRASE")
         try:
             return commands.password(question.about, self.passphrase.reveal())
         except ValueError as error:
@@ -95,11 +95,11 @@ def prepare(given: Credentials, *, key_locked: bool) -> tuple[Login, list[str]]:
         login.credentials = (username, password)
     elif username or password:
         has, lacks = ("VPN_USERNAME", "VPN_PASSWORD") if username else ("VPN_PASSWORD", "VPN_USERNAME")
-        faults.append(f"cannot log in: {has} is set without {lacks}; set both, or none")
+        faults.append(f"cannot log in: saw {has} without {lacks}; set both, or none")
     login.codes = given.codes(faults)
     if given.totp and not (username or password):
         faults.append(
-            "cannot log in: VPN_TOTP_SECRET is set without VPN_USERNAME and VPN_PASSWORD; set them, too"
+            "cannot log in: saw VPN_TOTP_SECRET without VPN_USERNAME and VPN_PASSWORD; set them, too"
         )
     return login, faults
 

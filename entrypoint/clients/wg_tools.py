@@ -157,7 +157,7 @@ async def _run(*argv: str, stdin: str = "") -> str:
                 env={"PATH": os.environ.get("PATH", os.defpath)},
             )
     except OSError as error:
-        raise ToolError(f"cannot run {argv[0]}: {error.strerror}") from None
+        raise ToolError(f"cannot run {argv[0]}: saw {error.strerror}") from None
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             output, errors = await process.communicate()

@@ -271,7 +271,7 @@ def test_without_nftables_it_is_refused(container: Container, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("environ", "why"),
     [
-        ({"VPN_CLIENT": "none"}, "VPN_CLIENT=none nothing tells the packets"),
+        ({"VPN_CLIENT": "none"}, "VPN_CLIENT=none, with which nothing tells the packets"),
         ({"VPN_CLIENT": "command", "VPN_COMMAND": "true"}, "name its servers in VPN_SERVER"),
     ],
 )

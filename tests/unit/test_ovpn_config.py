@@ -341,7 +341,7 @@ def test_faults_of_file_arguments_and_credentials_come_together(make: Callable[.
     texts = caught.value.texts
     assert len(texts) == 6
     assert "VPN_USERNAME holds a line break" in texts[0]
-    assert "VPN_USERNAME is set without VPN_PASSWORD" in texts[1]
+    assert "VPN_USERNAME without VPN_PASSWORD" in texts[1]
     assert "hidden" not in str(caught.value)
 
 

@@ -63,7 +63,7 @@ def test_the_key_has_its_own_word_or_the_password_without_a_name() -> None:
     assert answered(prepare(replace(BOTH, passphrase=own), key_locked=True)[0], key)[0].endswith('"sesame"')
     assert answered(prepare(Credentials(password=WORD), key_locked=True)[0], key)[0].endswith('"bar"')
     _, (fault,) = prepare(Credentials(password=WORD), key_locked=False)
-    assert "VPN_PASSWORD is set without VPN_USERNAME" in fault
+    assert "VPN_PASSWORD without VPN_USERNAME" in fault
     with pytest.raises(BadSettings, match="set VPN_KEY_PASSPHRASE"):
         answered(prepare(BOTH, key_locked=True)[0], key)
 
