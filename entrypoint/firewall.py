@@ -95,6 +95,10 @@ class Firewall:
             lines = [f"add table {TABLE}"] if asleep else changes(self._wanted, await _read(), self._known)
             if not lines:
                 return None
+            if problem and self._wanted and not asleep:
+                # Or he holds what has to go: a chain that another chain or a map of his leads to.
+                anew = changes(self._wanted, None, {})
+                lines = [f"add table {TABLE}", f"delete table {TABLE}", *anew]
             try:
                 await _nft("-f", "-", text="\n".join(lines) + "\n")
             except OSError as error:

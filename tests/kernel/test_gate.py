@@ -99,13 +99,19 @@ def opened_in_place(host: Namespace) -> None:
     host.run("nft", line)
 
 
+def opened_and_held(host: Namespace) -> None:
+    """Add chains as well, of which the one cannot be deleted before the other."""
+    lines = ("add chain {} a", "add chain {} b", "add rule {} b jump a", "insert rule {} output accept")
+    host.run("nft", "; ".join(line.format("inet sidegate") for line in lines))
+
+
 def put_to_sleep(host: Namespace) -> None:
     """Switch the whole table off, which leaves all of it standing."""
     host.run("nft", "add table inet sidegate { flags dormant; }")
 
 
 @pytest.mark.parametrize(
-    "damage", [flushed, opened_by_a_rule, opened_by_policy, opened_in_place, put_to_sleep]
+    "damage", [flushed, opened_by_a_rule, opened_by_policy, opened_in_place, opened_and_held, put_to_sleep]
 )
 def test_what_somebody_changes_is_put_back(
     container: Container, tmp_path: Path, damage: Callable[[Namespace], None]
