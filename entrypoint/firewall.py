@@ -3,15 +3,13 @@
 import asyncio
 import contextlib
 import errno
-import json
 import logging
 import os
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Any
 
-from entrypoint.chains import TABLE, Chain, Place, Seen, SeenChain, SeenRule, changes
+from entrypoint.chains import TABLE, Chain, NotOursAloneError, Seen, changes, made_anew, understood
 from entrypoint.watch import NETLINK_NETFILTER, Watcher, firewall_events
 
 log = logging.getLogger(__name__)
@@ -86,7 +84,10 @@ class Firewall:
     async def _passes(self, *, mending: bool) -> str | None:
         problem = None
         for _ in range(PASSES_MAX):
-            lines = changes(self._wanted, await _read(), self._known)
+            try:
+                lines = changes(self._wanted, await _read(), self._known)
+            except NotOursAloneError:
+                lines = made_anew(self._wanted)
             if not lines:
                 return None
             try:
@@ -97,7 +98,8 @@ class Firewall:
             for line in lines:
                 log.info("nft %s", _as_typed(line))
             self.repairs += mending
-            self._learn(await _read())
+            with contextlib.suppress(NotOursAloneError):
+                self._learn(await _read())
             problem = f"the firewall does not last: `nft {lines[0]}` was undone again; find out by whom"
         return problem
 
@@ -127,39 +129,12 @@ def stands() -> bool:
 
 
 async def _read() -> Seen | None:
-    """Read our table; None where there is none. Raises OSError."""
+    """Read our table; None where there is none. Raises OSError and NotOursAloneError."""
     try:
         text = await _nft("-j", "list", "table", *TABLE.split())
     except FileNotFoundError:
         return None
-    chains: dict[str, SeenChain] = {}
-    rules: dict[str, list[SeenRule]] = {}
-    for entry in json.loads(text)["nftables"]:
-        if chain := entry.get("chain"):
-            place = Place(chain["type"], chain["hook"], chain["prio"]) if "hook" in chain else None
-            chains[chain["name"]] = SeenChain(place, chain.get("policy", ""), ())
-        if rule := entry.get("rule"):
-            body = json.dumps(_sorted(rule["expr"]), sort_keys=True)
-            rules.setdefault(rule["chain"], []).append(
-                SeenRule(rule["handle"], rule.get("comment", ""), body)
-            )
-    return {
-        name: SeenChain(chain.place, chain.policy, tuple(rules.get(name, ())))
-        for name, chain in chains.items()
-    }
-
-
-def _sorted(told: Any) -> Any:
-    """Put the elements of sets in one order: nft promises none."""
-    match told:
-        case {"set": [*elements]}:
-            return {"set": sorted(map(json.dumps, elements))}
-        case dict():
-            return {key: _sorted(value) for key, value in told.items()}
-        case list():
-            return [_sorted(value) for value in told]
-        case _:
-            return told
+    return understood(text)
 
 
 async def _nft(*arguments: str, text: str = "") -> str:
@@ -182,7 +157,7 @@ async def _nft(*arguments: str, text: str = "") -> str:
             process.kill()
         raise OSError(errno.ETIMEDOUT, f"cannot run nft: no end within {NFT_SECONDS:g} s") from None
     if process.returncode == 0:
-        return output.decode()
+        return output.decode(errors="replace")
     said = errors.decode(errors="replace").strip().split("\n")[0]
     if "No such file or directory" in said and arguments[:2] == ("-j", "list"):
         raise FileNotFoundError(errno.ENOENT, said)

@@ -46,8 +46,9 @@ def closed(container: Container, tmp_path: Path, **environ: str) -> Sidecar:
 
 
 def table(host: Namespace) -> str:
-    """Return our table as nft lists it; empty where there is none."""
-    return host.run("nft", "list", "table", "inet", "sidegate", check=False).stdout
+    """Return our table as nft lists it, byte by byte; empty where there is none."""
+    listed = "nft list table inet sidegate | iconv -f latin1 -t utf8"
+    return host.run("sh", "-c", listed, check=False).stdout
 
 
 @contextmanager
@@ -108,12 +109,45 @@ def opened_in_place(host: Namespace) -> None:
     rules = json.loads(host.run("nft", "-j", "list", "chain", "inet", "sidegate", "output").stdout)[
         "nftables"
     ]
-    (mark,) = [e["rule"] for e in rules if "mark" in json.dumps(e.get("rule", {}).get("expr"))]
+    (mark,) = [e["rule"] for e in rules if '{"meta": {"key": "mark"}}' in json.dumps(e.get("rule"))]
     line = f'replace rule inet sidegate output handle {mark["handle"]} accept comment "{mark["comment"]}"'
     host.run("nft", line)
 
 
-@pytest.mark.parametrize("damage", [flushed, opened_by_a_rule, opened_by_policy, opened_in_place])
+def put_to_sleep(host: Namespace) -> None:
+    """Have the kernel ask none of our chains; nft 1.0.6 then writes of our table what is no JSON."""
+    host.run("nft", "add table inet sidegate { flags dormant; }")
+
+
+def held_fast(host: Namespace) -> None:
+    """Open it, with chains that cannot be deleted one by one: a rule leads to one, a map to another."""
+    host.run(
+        "nft",
+        "add chain inet sidegate second; add chain inet sidegate first; add chain inet sidegate third;"
+        "add rule inet sidegate first jump second;"
+        "add map inet sidegate ways { type inet_service : verdict; elements = { 80 : jump third }; };"
+        "insert rule inet sidegate output accept",
+    )
+
+
+def written_in_no_letters(host: Namespace) -> None:
+    """Open it by a rule whose comment is no UTF-8."""
+    rule = r'insert rule inet sidegate output accept comment "\377\376"'
+    host.run("sh", "-c", f"printf '{rule}' | nft -f -")
+
+
+DAMAGES = (
+    flushed,
+    opened_by_a_rule,
+    opened_by_policy,
+    opened_in_place,
+    put_to_sleep,
+    held_fast,
+    written_in_no_letters,
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_what_somebody_changes_is_put_back(
     container: Container, tmp_path: Path, damage: Callable[[Namespace], None]
 ) -> None:
