@@ -18,6 +18,15 @@ _TUNNELS = "{ " + ", ".join(f'"{kind}"' for kind in sorted(TUNNEL_KINDS)) + " }"
 _INTO_TUNNEL = f"meta oifkind {_TUNNELS} accept"
 _REPLY = "ct direction reply accept"
 """Not `ct state established`: that lets through what was opened from inside before the gate closed."""
+_BY_TUNNEL = 0x40000000
+"""The bit of a connection's mark that says that it came in by a tunnel."""
+_NOTE_TUNNEL = (
+    f"meta iifkind {_TUNNELS} ct direction original ct mark & {_BY_TUNNEL:#x} == 0 "
+    f"ct mark set ct mark | {_BY_TUNNEL:#x}"
+)
+_ASTRAY = f"ct mark & {_BY_TUNNEL:#x} != 0 drop"
+"""A reply to the tunnel's side that the tunnel does not take: once that is gone, the kernel sends by whatever
+route there is, in IPv6 even from the address that went with the tunnel."""
 _NO_NAMES = "meta l4proto { tcp, udp } th dport { 53, 853 } drop"
 """Neighbours may be reached, but a resolver among them would ask the world."""
 _DISCOVERY = (
@@ -31,6 +40,8 @@ _NEIGHBOURS = (
 """What IPv6 cannot do without, none of which a router hands on. Connection tracking does not track it."""
 
 
+_MANGLE = -150
+"""NF_IP_PRI_MANGLE of linux/netfilter_ipv4.h: behind connection tracking."""
 _ONE_HOP = {4: "ip daddr {} ip ttl 1", 6: "ip6 daddr {} ip6 hoplimit 1"}
 _ROUTERS = tuple(
     f"{words.format(NOBODY[version])} udp dport {DISCARD_PORT} udp length 8 accept"
@@ -65,6 +76,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
     output = (
         'oifname "lo" accept',
         _INTO_TUNNEL,
+        _ASTRAY,
         _REPLY,
         f"meta mark {MARK:#x} accept",
         *(rule for name in openings.names for rule in _question(name)),
@@ -75,7 +87,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         *_NEIGHBOURS,
         *_ROUTERS,
     )
-    forward = (_INTO_TUNNEL, _REPLY, _NO_NAMES, *_towards(openings.connected))
+    forward = (_INTO_TUNNEL, _ASTRAY, _REPLY, _NO_NAMES, *_towards(openings.connected))
     first, last = openings.ephemeral
     # Where nobody tracked connections before us, one that was opened from inside is taken for one that came
     # in, as soon as its far end speaks first.
@@ -87,6 +99,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         Chain("output", Place("filter", "output", 0), "drop", output),
         Chain("forward", Place("filter", "forward", 0), "drop", forward),
         Chain("taken_up", Place("filter", "input", 0), "accept", (taken_up,)),
+        Chain("came_in", Place("filter", "prerouting", _MANGLE), "accept", (_NOTE_TUNNEL,)),
     )
 
 

@@ -24,6 +24,19 @@ def test_closed_is_what_holds_by_itself() -> None:
     assert [(c.place.hook, c.policy) for c in chains(EVERY)][:2] == [("output", "drop"), ("forward", "drop")]
 
 
+def test_only_what_came_in_by_a_containers_link_is_replied_to_by_one() -> None:
+    """What came in by a tunnel is noted, and dropped where no tunnel takes the reply."""
+    output, forward, _, came_in = chains(EVERY)
+    (noted,) = came_in.rules
+    assert noted.endswith("ct mark set ct mark | 0x40000000")
+    for rules in (output.rules, forward.rules):
+        tunnel, astray, reply = (
+            next(at for at, rule in enumerate(rules) if words in rule)
+            for words in ("oifkind", "ct mark & 0x40000000 != 0 drop", "ct direction reply accept")
+        )
+        assert tunnel < astray < reply
+
+
 def test_names_are_closed_before_networks_are_open() -> None:
     """Only a host that is listed by itself, and the server's own name, come before."""
     rules = output(EVERY)
