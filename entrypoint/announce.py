@@ -14,7 +14,6 @@ from entrypoint.reconcile import Reconciler
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
-from entrypoint.udp_replies import UdpReplies
 from healthcheck.facts import Facts
 from healthcheck.threads import off_loop
 from healthcheck.verdict import verdict
@@ -56,7 +55,6 @@ class Tunnels:
         reconciler: Reconciler,
         supervisor: Supervisor,
         *,
-        udp: UdpReplies,
         probe: Probe | None,
         facts: Callable[[], Facts],
     ) -> None:
@@ -68,7 +66,6 @@ class Tunnels:
         self._rtnl = rtnl
         self._reconciler = reconciler
         self._supervisor = supervisor
-        self._udp = udp
         self._probe = probe
         self._facts = facts
 
@@ -84,9 +81,8 @@ class Tunnels:
     async def _tell(self, tunnel: Link) -> None:
         try:
             await self._find_overlaps(tunnel)
-            await off_loop(self._udp.tell, "look at UDP services")
         except OSError as error:
-            log.warning("cannot tell overlaps: %s", error)
+            log.warning("cannot tell overlaps: saw %s", error)
         if self._probe:
             await self._probe.first.wait()
         found = verdict(self._facts())

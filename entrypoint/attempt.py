@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from entrypoint.clients.base import AttemptFailed, Client, Report
-from entrypoint.detect import Tunnel
 from entrypoint.faults import BadSettings
 from entrypoint.launch import Launch
 from entrypoint.leftovers import Notes
@@ -13,6 +12,7 @@ from entrypoint.own_tunnel import OwnTunnel
 from entrypoint.policy import Brought
 from entrypoint.processes import Tree
 from entrypoint.reconcile import Reconciler
+from entrypoint.tunnels import Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Attempt:
         except AttemptFailed as failed:
             why = str(failed)
         except OSError as error:
-            why = f"cannot be started: {error.strerror}"
+            why = f"cannot be started: saw {error.strerror}"
         finally:
             self.on_begun()
             self._needs_no_process = self.coming_up = False

@@ -5,9 +5,10 @@ import re
 import time
 
 from entrypoint import __version__, machine
-from entrypoint.reconcile import Reconciler, see_that_it_can_be_served
+from entrypoint.reconcile import Reconciler
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
+from entrypoint.view import refuse_what_cannot_be_served
 from healthcheck.ask import TIMEOUT_SECONDS, AskError, EndpointOffError, ask
 
 _COUNTDOWN = re.compile(r"; next attempt in \d+ s")
@@ -25,7 +26,7 @@ async def plan(settings: Settings) -> str:
     if machine.one_runs():
         # What its client's tunnel brought, and what stood before, is known to it alone.
         steps = [step for step in steps if not (step.takes_from_tunnel or step.copies)]
-    see_that_it_can_be_served(view, settings)
+    refuse_what_cannot_be_served(view, settings)
     notes = [
         f"# {network.link} {network.interface}: table {view.tables[network.link]}, gateway {network.gateway}"
         if network.gateway

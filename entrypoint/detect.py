@@ -17,6 +17,15 @@ from entrypoint.network import (
     Snapshot,
 )
 
+Key = tuple[str, IPNetwork]
+"""What tells a network: its link's name, and the network itself."""
+Gateways = Mapping[tuple[str, int], IPAddress]
+"""(interface, IP version) -> the gateway that the user named."""
+
+_NO_ROUTE = "no route that names one"
+_ROOM_FOR_A_ROUTER = 2
+"""Bits of a network's addresses: a shorter one has no first address that could be another's."""
+
 
 @dataclass(frozen=True, slots=True)
 class NextHop:
@@ -52,37 +61,20 @@ class ContainerNetwork:
         return self.interface.network
 
     @property
-    def key(self) -> tuple[str, IPNetwork]:
+    def key(self) -> Key:
         """What stays the same while its link goes down and up."""
         return self.link, self.network
 
 
-@dataclass(frozen=True, slots=True)
-class Tunnel:
-    """A tunnel that stands: its link, and the addresses that came by the VPN, one at least."""
-
-    link: Link
-    addresses: tuple[IPInterface, ...]
-
-    @property
-    def ips(self) -> frozenset[IPAddress]:
-        """The addresses without their prefix lengths."""
-        return frozenset(interface.ip for interface in self.addresses)
-
-
-_NO_ROUTE = "no route that names one"
-_ROOM_FOR_A_ROUTER = 2
-"""Bits of a network's addresses: a shorter one has no first address that could be another's."""
-
-Gateways = Mapping[tuple[str, int], IPAddress]
-"""(interface, IP version) -> the gateway that the user named."""
+Remembered = Mapping[Key, NextHop]
+"""Gateways that were found earlier."""
 
 
 def container_networks(
     snapshot: Snapshot,
     named: Gateways,
-    remembered: Mapping[tuple[str, IPNetwork], NextHop],
-    silent: Collection[tuple[str, IPNetwork]] = (),
+    remembered: Remembered,
+    silent: Collection[Key] = (),
 ) -> tuple[ContainerNetwork, ...]:
     """Find the container's networks, those that lead out first, those without a gateway last.
 
@@ -132,85 +124,79 @@ def why_none(snapshot: Snapshot, networks: tuple[ContainerNetwork, ...]) -> str 
     )
 
 
-def tunnels(snapshot: Snapshot) -> tuple[Tunnel, ...]:
-    """Return the tunnels that stand: links that are up and have an address.
-
-    An IPv6 link-local address is none: the kernel gives it to every link, and nothing came by the VPN.
-    """
-    found = []
-    for link in snapshot.links:
-        if link.is_tunnel and link.up:
-            addresses = tuple(
-                interface
-                for interface in snapshot.addresses_of(link)
-                if interface.version != IPV6 or not interface.is_link_local
-            )
-            if addresses:
-                found.append(Tunnel(link, addresses))
-    return tuple(found)
-
-
 def _with_gateway(
-    network: ContainerNetwork,
-    snapshot: Snapshot,
-    named: Gateways,
-    remembered: Mapping[tuple[str, IPNetwork], NextHop],
+    network: ContainerNetwork, snapshot: Snapshot, named: Gateways, remembered: Remembered
 ) -> ContainerNetwork:
-    version = network.interface.version
-    if gateway := named.get((network.link, version)):
+    """Note the network's gateway, or why it has none."""
+    if gateway := named.get((network.link, network.interface.version)):
         if any(gateway == address.interface.ip for address in snapshot.addresses):
-            problem = (
-                f"cannot use GATEWAYS={network.link}={gateway}: it is our own address; name the router's"
-            )
+            problem = f"cannot use GATEWAYS={network.link}={gateway}: saw our own address; name the router's"
             return replace(network, problem=problem)
         return replace(network, gateway=NextHop(gateway))
-    routes = [
-        route
-        for route in snapshot.routes
-        if route.link == network.link and route.destination.version == version
-    ]
-    theirs = [route for route in routes if route.is_default and route.protocol != PROTOCOL]
-    main = [route for route in theirs if route.table == MAIN_TABLE]
     if network.key in remembered:
-        # A server can push routes to any neighbour. So while we run, only who is in charge of the link's own
-        # configuration moves its gateway.
-        kept = remembered[network.key]
-        # While an address is being changed, the new network is seen with the old one's gateway.
-        within = [] if _is_near(kept.address, network.link, snapshot) else main
-        hops = (
-            _best([route for route in main if route.protocol in CONFIGURED])
-            or _best([route for route in within if _is_near(route.gateway, network.link, snapshot)])
-            or {kept}
-        )
-        # Two routers may both announce themselves.
-        hops = {kept} if kept in hops else hops
+        hops = _hops_since(remembered[network.key], network, snapshot)
     else:
-        # A killed run's table still knows the gateway that its client may have taken from the main table.
-        ours = [route for route in routes if route.is_default and route.protocol == PROTOCOL]
-        # Beside a VPN that took the default route away, the host route to its server names the gateway.
-        others = [route for route in routes if route.gateway and route.protocol != PROTOCOL]
-        hops = _best(main) or _best(theirs) or _best(ours) or _best(others)
-        # It also knows which of several is no stray of that client's.
-        if len(hops) > 1:
-            hops = hops & _best(ours) or hops
+        hops = _hops_at_first(network, snapshot)
     if len(hops) == 1:
         return replace(network, gateway=hops.pop())
-    where = f"{network.link} ({network.network})"
-    if hops:
-        several = sorted(str(hop) for hop in hops)
-        problem = (
-            f"cannot choose the gateway of {where}: saw {' and '.join(several)}; "
-            f"set GATEWAYS={network.link}={several[0]} or the one that leads to your LAN"
-        )
-    else:
-        problem = _no_gateway(network)
+    if not hops:
+        return replace(network, problem=_no_gateway(network))
+    several = sorted(str(hop) for hop in hops)
+    problem = (
+        f"cannot choose the gateway of {network.link} ({network.network}): saw {' and '.join(several)}; "
+        f"set GATEWAYS={network.link}={several[0]} or the one that leads to your LAN"
+    )
     return replace(network, problem=problem)
+
+
+def _hops_at_first(network: ContainerNetwork, snapshot: Snapshot) -> set[NextHop]:
+    """Return who may be the gateway of a network that we see for the first time, from the surest sign on."""
+    routes = _routes_of(network, snapshot)
+    theirs = [route for route in routes if route.protocol != PROTOCOL]
+    defaults = [route for route in theirs if route.is_default]
+    # A killed run's table still knows the gateway that its client may have taken from the main table.
+    ours = [route for route in routes if route.is_default and route.protocol == PROTOCOL]
+    hops = (
+        _best([route for route in defaults if route.table == MAIN_TABLE])
+        or _best(defaults)
+        or _best(ours)
+        # Beside a VPN that took the default route away, the host route to its server names the gateway.
+        or _best([route for route in theirs if route.gateway])
+    )
+    # Of several, one may be a stray of the killed run's client, and its table knows which is not.
+    return hops & _best(ours) or hops
+
+
+def _hops_since(kept: NextHop, network: ContainerNetwork, snapshot: Snapshot) -> set[NextHop]:
+    """Return who may be the gateway of a network by now that has had one while we run.
+
+    A server can push a default route to any neighbour. So only who is in charge of the link moves its
+    gateway: a route that says so by its protocol does, and any that leads into the link's networks where the
+    gateway that we know does not lie in them: while an address is being changed, the new network is seen
+    with the old one's gateway.
+    """
+    main = [
+        route
+        for route in _routes_of(network, snapshot)
+        if route.is_default and route.protocol != PROTOCOL and route.table == MAIN_TABLE
+    ]
+    hops = _best([route for route in main if route.protocol in CONFIGURED])
+    if not hops and not _is_near(kept.address, network.link, snapshot):
+        hops = _best([route for route in main if _is_near(route.gateway, network.link, snapshot)])
+    # Two routers may both announce themselves.
+    return {kept} if not hops or kept in hops else hops
+
+
+def _routes_of(network: ContainerNetwork, snapshot: Snapshot) -> list[Route]:
+    """Return the routes by the network's link, of its IP version."""
+    version = network.interface.version
+    return [r for r in snapshot.routes if r.link == network.link and r.destination.version == version]
 
 
 def _leading_out(
     network: ContainerNetwork,
     defaults: Collection[tuple[str, int]],
-    remembered: Mapping[tuple[str, IPNetwork], NextHop],
+    remembered: Remembered,
 ) -> ContainerNetwork:
     """Note whether the network's gateway is where the main table leads, by its default routes' links."""
     if not network.gateway:
@@ -226,7 +212,7 @@ def _leading_out(
 def _with_candidate(
     network: ContainerNetwork,
     own: Collection[IPAddress],
-    silent: Collection[tuple[str, IPNetwork]],
+    silent: Collection[Key],
 ) -> ContainerNetwork:
     """Name who is likely to be the router, where nothing does, or tell that it is none."""
     room = network.interface.max_prefixlen - network.network.prefixlen

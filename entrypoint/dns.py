@@ -15,21 +15,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from entrypoint import resolv_conf
+from entrypoint import resolv_conf, resolv_file
 from entrypoint.detect import ContainerNetwork
 from entrypoint.dns_silence import Silence
 from entrypoint.dnsmasq import PROGRAM, Dnsmasq
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.inotify import FileWatch
-from entrypoint.resolv_conf import LISTEN, Choice, Upstream
+from entrypoint.resolv_conf import FILE, LISTEN, Choice, Upstream
+from entrypoint.resolv_file import Note
 from entrypoint.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FILE = Path("/etc/resolv.conf")
 PORT = 53
 KEEP = "keep"
+"""The value of VPN_DNS that leaves the container's resolver alone."""
 COOL_DOWN_SECONDS = 0.5
+"""After somebody else wrote the file: one who insists must not take the processor."""
 SETTLE_SECONDS = 1.0
 """How long a tunnel waits with its "up" for its names: our resolver takes milliseconds when it is well."""
 NONE_BROUGHT = (
@@ -98,7 +100,7 @@ class Dns:
         """What resolv.conf said before us and before the client; None until `begin`."""
         self._begun = False
         """Whether `begin` has read what a killed run noted."""
-        self._noted = run_dir / "resolv.conf"
+        self._note = Note(run_dir)
         self._written: str | None = None
         """What we wrote last."""
         self._rewritten = 0
@@ -115,14 +117,13 @@ class Dns:
     async def begin(self) -> None:
         """Mend what a killed run left, and have our resolver asked; raises BadSettings where it cannot."""
         try:
-            present = _read()
+            present = resolv_file.read()
         except OSError:
             return  # where VPN_DNS is not keep, `check` has found it
-        self._before = before = self._as_it_was(present)
+        self._before = before = self._note.as_it_was(present)
         self._begun = True
         if self._mends:
-            with contextlib.suppress(OSError):
-                self._noted.write_bytes(_encoded(before))
+            self._note.write(before)
         if self._choice == KEEP:
             await self.after_client()
             # Others write it as well, such as the engine when it connects a network.
@@ -167,7 +168,7 @@ class Dns:
         self._put_back()
         await self._dnsmasq.stop()
         if self._begun:
-            self._noted.unlink(missing_ok=True)
+            self._note.forget()
 
     async def _follow(self) -> None:
         watch = None
@@ -175,7 +176,9 @@ class Dns:
             watch = FileWatch(FILE, self.wake.set)
         except OSError as error:
             # A host grants each user some 128 of them, and all containers share root's.
-            log.warning("cannot watch %s: %s; what others write there is undone late", FILE, error.strerror)
+            log.warning(
+                "cannot watch %s: saw %s; what others write there is undone late", FILE, error.strerror
+            )
         try:
             while True:
                 await self.wake.wait()
@@ -183,7 +186,6 @@ class Dns:
                 rewritten = self._rewritten
                 await self.settle()
                 if self._rewritten > rewritten:
-                    # One who insists must not take the processor.
                     await asyncio.sleep(COOL_DOWN_SECONDS)
         finally:
             if watch:
@@ -200,7 +202,7 @@ class Dns:
         before = resolv_conf.parse(text)
         try:
             changed = await self._dnsmasq.ask(resolv_conf.servers(before, seen.networks, upstream))
-            present, wanted = _read(), resolv_conf.render(text, upstream.search)
+            present, wanted = resolv_file.read(), resolv_conf.render(text, upstream.search)
             if self._written not in {None, present}:
                 self._rewritten += 1
                 if self._rewritten == 1:
@@ -208,7 +210,7 @@ class Dns:
                         "%s was written by somebody else; VPN_DNS undoes that, `keep` would not", FILE
                     )
             if present != wanted:
-                write(wanted)
+                resolv_file.write(wanted)
             self._written = wanted
             self._unwritable = None
             if changed:
@@ -216,59 +218,18 @@ class Dns:
                 log.info("names are asked of %s", asked or "nobody: there is no resolver")
                 self._silence.ask(upstream.resolvers, upstream.link)
         except OSError as error:
-            problem = f"cannot write {error.filename or FILE}: {error.strerror}"
+            problem = f"cannot write {error.filename or FILE}: saw {error.strerror}"
             if problem != self._unwritable:
                 log.warning("%s", problem)
             self._unwritable = problem
 
-    def _as_it_was(self, present: str) -> str:
-        """Return what stood there before a run that was killed, or what stands there."""
-        if not resolv_conf.is_ours(present):
-            # Where the client of a killed run wrote the file, that run's note says it.
-            with contextlib.suppress(OSError):
-                return _decoded(self._noted.read_bytes())
-        return resolv_conf.original(present)
-
     def _put_back(self) -> bool:
         """Make the file what it was; returns whether it was not."""
         try:
-            if self._before is None or _read() == self._before:
+            if self._before is None or resolv_file.read() == self._before:
                 return False
-            write(self._before)
+            resolv_file.write(self._before)
         except OSError as error:
-            log.warning("cannot put %s back: %s", FILE, error.strerror)
+            log.warning("cannot put %s back: saw %s; the next start tries again", FILE, error.strerror)
             return False
         return True
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
-
-
-def _decoded(content: bytes) -> str:
-    return content.decode(errors="surrogateescape")
-
-
-def _read() -> str:
-    return _decoded(FILE.read_bytes())
-
-
-def write(text: str) -> None:
-    """Write it in place: the file is a mount, and who shares it would keep the old one. Raises OSError.
-
-    One call, longer or as long as what it covers: whoever reads it or kills us meanwhile finds one of the
-    two whole, at worst with empty lines behind it.
-    """
-    content = _encoded(text)
-    descriptor = os.open(FILE, os.O_RDWR)
-    try:
-        old = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-        wanted = content.ljust(len(old), b"\n")
-        if os.pwrite(descriptor, wanted, 0) < len(wanted):
-            # A disk that is full in the middle of it.
-            os.pwrite(descriptor, old, 0)
-            os.ftruncate(descriptor, len(old))
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(FILE))
-        os.ftruncate(descriptor, len(content))
-    finally:
-        os.close(descriptor)

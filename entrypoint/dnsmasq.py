@@ -22,9 +22,11 @@ START_SECONDS = 2.0
 RELOAD_SECONDS = 0.5
 """It reads the list anew within a millisecond. Who has waited so long goes on: no SIGHUP is lost by then."""
 RESTART_DELAY_MAX_SECONDS = 10.0
+"""Shorter than the client's: no name is found meanwhile."""
 STEADY_SECONDS = 10.0
 """One that ran so long was well: its restart is immediate."""
 CACHED_NAMES = 1000
+"""Its own default is 150, which a crawler or a mail server would overrun."""
 
 _LOADED = "cleared cache"
 """What it says when it has the list, and listens: before that line a SIGHUP is lost."""
@@ -42,11 +44,14 @@ class Dnsmasq:
         self._noted = ""
         """The list in the file."""
         self._told = False
-        """Whether `ask` has said that it is asked."""
+        """Whether `ask` has returned True for this list."""
         self._tree: Tree | None = None
         self._loaded = asyncio.Event()
         """Set once it has read what was noted last."""
-        self._takes_signals = self._late = False
+        self._takes_signals = False
+        """Whether it has said that it listens: a SIGHUP before that is lost."""
+        self._late = False
+        """Whether it had not said so when it was no longer waited for."""
         self._one = asyncio.Lock()
         """Held while it starts: the list that it reads then does not change meanwhile."""
 

@@ -109,23 +109,37 @@ class Firewall:
         }
 
 
-def stands() -> bool:
-    """Tell whether our table stands in this namespace, without a program: it is asked at each start."""
-    name = TABLE.split()[1]
+def stands(chain: str | None = None) -> bool:
+    """Tell whether our table, or this chain in it, stands in this namespace.
+
+    Without a program, as it is asked at each start.
+    """
+    return _told(chain) is not None
+
+
+def _told(chain: str | None = None) -> bytes | None:
+    """Return the attributes that the kernel tells of our table, or of this chain in it; None without."""
     nfproto_inet, ack = 1, 0x4
-    get_table = 10 << 8 | 1  # NFNL_SUBSYS_NFTABLES and NFT_MSG_GETTABLE
-    attribute = struct.pack("HH", 4 + len(name) + 1, 1) + name.encode() + b"\0"  # NFTA_TABLE_NAME
-    attribute += b"\0" * (-len(attribute) % 4)
-    message = struct.pack("IHHIIBBH", 20 + len(attribute), get_table, 1 | ack, 1, 0, nfproto_inet, 0, 0)
+    get = 10 << 8 | (4 if chain else 1)  # NFNL_SUBSYS_NFTABLES and NFT_MSG_GETCHAIN or NFT_MSG_GETTABLE
+    attributes = _attribute(1, TABLE.split()[1])  # NFTA_CHAIN_TABLE or NFTA_TABLE_NAME
+    if chain:
+        attributes += _attribute(3, chain)  # NFTA_CHAIN_NAME
+    message = struct.pack("IHHIIBBH", 20 + len(attributes), get, 1 | ack, 1, 0, nfproto_inet, 0, 0)
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asking:
             asking.settimeout(1)
-            asking.send(message + attribute)
-            (kind,) = struct.unpack_from("H", asking.recv(65536), 4)
+            asking.send(message + attributes)
+            answer = asking.recv(65536)
     except OSError:
-        return False  # no nftables, no table
+        return None  # no nftables, no table
     nlmsg_error = 2
-    return bool(kind != nlmsg_error)
+    length, kind = struct.unpack_from("IH", answer)
+    return None if kind == nlmsg_error else answer[20:length]
+
+
+def _attribute(kind: int, text: str) -> bytes:
+    data = struct.pack("HH", 4 + len(text) + 1, kind) + text.encode() + b"\0"
+    return data + b"\0" * (-len(data) % 4)
 
 
 async def _read() -> Seen | None:
@@ -155,7 +169,9 @@ async def _nft(*arguments: str, text: str = "") -> str:
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        raise OSError(errno.ETIMEDOUT, f"cannot run nft: no end within {NFT_SECONDS:g} s") from None
+        raise OSError(
+            errno.ETIMEDOUT, f"cannot run nft: saw no end within {NFT_SECONDS:g} s; it is tried again"
+        ) from None
     if process.returncode == 0:
         return output.decode(errors="replace")
     said = errors.decode(errors="replace").strip().split("\n")[0]

@@ -14,6 +14,9 @@ from entrypoint.network import DISCARD_PORT, IPV6, MARK, NOBODY, TUNNEL_KINDS, I
 QUESTION_SLACK_BYTES = 64
 """What a resolver adds behind the question (EDNS), and no more: a name's question is no tunnel."""
 
+CHAIN = "output"
+"""The chain without which there is no gate."""
+
 _TUNNELS = "{ " + ", ".join(f'"{kind}"' for kind in sorted(TUNNEL_KINDS)) + " }"
 _INTO_TUNNEL = f"meta oifkind {_TUNNELS} accept"
 _REPLY = "ct direction reply accept"
@@ -24,20 +27,26 @@ _NOTE_TUNNEL = (
     f"meta iifkind {_TUNNELS} ct direction original ct mark & {_BY_TUNNEL:#x} == 0 "
     f"ct mark set ct mark | {_BY_TUNNEL:#x}"
 )
-_ASTRAY = f"ct mark & {_BY_TUNNEL:#x} != 0 drop"
-"""A reply to the tunnel's side that the tunnel does not take: once that is gone, the kernel sends by whatever
-route there is, in IPv6 even from the address that went with the tunnel."""
+_ASTRAY = f"ct direction reply ct mark & {_BY_TUNNEL:#x} != 0 drop"
+"""A reply to the tunnel's side that the tunnel does not take, as it is down, gone, or was never meant to."""
 _NO_NAMES = "meta l4proto { tcp, udp } th dport { 53, 853 } drop"
 """Neighbours may be reached, but a resolver among them would ask the world."""
-_DISCOVERY = (
-    "nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, "
-    "mld-listener-report, mld-listener-done, mld2-listener-report"
-)
+_NOT_OURS = "ip6 saddr != :: fib saddr type != local drop"
+"""IPv6 sends from a foreign address, too: what is owed to the VPN's peers, once the tunnel is gone and its
+address with it. Anybody may (IPV6_FREEBIND); to an address of ours, and connection tracking believes that
+somebody outside has asked."""
+_BY_WAY_OF = tuple(f"{option} exists drop" for option in ("ip option lsrr", "ip option ssrr", "exthdr rt"))
+"""Packets that say themselves where a neighbour shall send them on to."""
+_DISCOVERY = "nd-router-solicit, mld-listener-report, mld-listener-done, mld2-listener-report"
 _NEIGHBOURS = (
+    "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept",
     "ip6 daddr fe80::/10 accept",
     f"icmpv6 type {{ {_DISCOVERY} }} ip6 daddr ff02::/16 accept",
 )
-"""What IPv6 cannot do without, none of which a router hands on. Connection tracking does not track it."""
+"""What IPv6 cannot do without, none of which a router hands on. Connection tracking does not track it.
+
+Who asks for our link address may have an address of a network that we have none of.
+"""
 
 
 _MANGLE = -150
@@ -74,11 +83,13 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
     servers = [ip_network(address) for address in openings.servers]
     by_owner = f"meta skuid {openings.user} "
     output = (
-        'oifname "lo" accept',
         _INTO_TUNNEL,
+        _NOT_OURS,
+        'oifname "lo" accept',
         _ASTRAY,
         _REPLY,
         f"meta mark {MARK:#x} accept",
+        *_BY_WAY_OF,
         *(rule for name in openings.names for rule in _question(name)),
         *_towards(hosts),
         _NO_NAMES,
@@ -87,7 +98,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         *_NEIGHBOURS,
         *_ROUTERS,
     )
-    forward = (_INTO_TUNNEL, _ASTRAY, _REPLY, _NO_NAMES, *_towards(openings.connected))
+    forward = (_INTO_TUNNEL, _ASTRAY, _REPLY, *_BY_WAY_OF, _NO_NAMES, *_towards(openings.connected))
     first, last = openings.ephemeral
     # Where nobody tracked connections before us, one that was opened from inside is taken for one that came
     # in, as soon as its far end speaks first.
@@ -96,7 +107,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         f"tcp flags & (fin | syn | rst | ack) != syn tcp dport {first}-{last} drop"
     )
     return (
-        Chain("output", Place("filter", "output", 0), "drop", output),
+        Chain(CHAIN, Place("filter", "output", 0), "drop", output),
         Chain("forward", Place("filter", "forward", 0), "drop", forward),
         Chain("taken_up", Place("filter", "input", 0), "accept", (taken_up,)),
         Chain("came_in", Place("filter", "prerouting", _MANGLE), "accept", (_NOTE_TUNNEL,)),

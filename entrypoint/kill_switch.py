@@ -8,10 +8,10 @@ from entrypoint import firewall, machine
 from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
-from entrypoint.gate import Openings, chains, whole_names
-from entrypoint.hostnet import why_host
+from entrypoint.gate import CHAIN, Openings, chains, whole_names
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
+from entrypoint.view import refuse_host
 
 log = logging.getLogger(__name__)
 
@@ -43,40 +43,41 @@ class KillSwitch:
     async def begin(self) -> None:
         """Close before anything else is done; raises MissingPrivilege or BadSettings where that cannot be."""
         if not self.on:
+            if firewall.stands(CHAIN):
+                log.warning("opening the gate that an earlier run left closed: KILL_SWITCH=off")
             # Where UDP_REPLY_PORTS wants a table as well, the first pass takes from it what is not wanted.
             if firewall.stands() and not self._settings.udp_reply_ports:
-                log.warning("opening the gate that an earlier run left closed: KILL_SWITCH=off")
                 await self._firewall.apply()
             return
         if cannot_close(self._settings):
             return  # it would stop the tunnel itself, and the start is refused with all that is wrong
         if lacking := machine.lacks_net_admin():
             raise MissingPrivilege(lacking)
-        if firewall.stands():
+        if firewall.stands(CHAIN):
             log.info("adopting the closed gate that an earlier run left here")
         try:
             _, self._reconciler.view = await self._reconciler.plan()
         except OSError as error:
             raise BadSettings(str(error.strerror)) from None
-        if why := why_host(self._reconciler.view.snapshot, machine.hosts()):
-            raise BadSettings(why)  # to close the host's own network would lock its owner out
+        refuse_host(self._reconciler.view.snapshot)  # to close it would lock its owner out
         await self.follow()
         if self.problem:
             raise BadSettings(
                 f"cannot close the gate that KILL_SWITCH=on asks for: {self.problem}; it takes a kernel with "
-                "nftables (Linux 5.6 or newer, `modprobe nf_tables nf_conntrack` on the host)"
+                "nftables (Linux 5.6 or newer, `modprobe nf_tables nf_conntrack nft_fib_inet` on the host)"
             )
 
     def tell(self) -> None:
         """Say at the end, whatever the end is, that the gate stays."""
-        if self.on and firewall.stands():
+        if self.on and firewall.stands(CHAIN):
             log.info("the gate stays closed; KILL_SWITCH=off at the next start opens it")
 
     async def follow(self) -> None:
         """Have the gate be as networks, servers and the resolver's file are now; awaited in each pass."""
         if not self.on:
             return
-        connected = tuple(dict.fromkeys(network.network for network in self._reconciler.view.networks))
+        view = self._reconciler.view
+        connected = tuple(dict.fromkeys(network.network for network in view.networks))
         openings = Openings(
             connected=connected,
             listed=self._settings.lan_networks or (),

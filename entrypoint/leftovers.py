@@ -42,6 +42,8 @@ def note(run_dir: Path, traces: Traces, before: Before) -> None:
                 "onlink": route.onlink,
                 "metric": route.metric,
                 "protocol": route.protocol,
+                "source": str(route.source) if route.source else None,
+                "mtu": route.mtu,
             }
             for route in before.routes
         ],
@@ -78,6 +80,8 @@ def _route(noted: dict[str, Any]) -> Route:
         onlink=noted["onlink"],
         metric=noted["metric"],
         protocol=noted["protocol"],
+        source=ip_address(noted["source"]) if noted["source"] else None,
+        mtu=noted["mtu"],
     )
 
 
@@ -108,7 +112,9 @@ class Notes:
             note(self._run_dir, self.traces, before)
         except OSError as error:
             # Needed only should we be killed; a full disk must not cost the tunnel.
-            log.warning("cannot note the client in %s: %s", self._run_dir, error.strerror)
+            log.warning(
+                "cannot note the client in %s: saw %s; make room there", self._run_dir, error.strerror
+            )
 
     def forget(self) -> None:
         """Drop the note: the run has ended in order."""

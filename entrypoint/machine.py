@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from entrypoint import resolv_conf
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.network import IPAddress
 from healthcheck import ask
@@ -150,30 +151,20 @@ def ephemeral_ports() -> tuple[int, int]:
 
 def resolvers() -> list[IPAddress]:
     """Return the resolvers of /etc/resolv.conf, less those on the loopback, such as Docker's own."""
-    found = []
-    for words in _resolv_conf():
-        with contextlib.suppress(ValueError, IndexError):
-            if words[0] == "nameserver" and not (address := ip_address(words[1])).is_loopback:
-                found.append(address)
-    return found
+    return [resolver for resolver in _resolv_conf().resolvers if not resolver.is_loopback]
 
 
-def search_domains() -> list[str]:
-    """Return the domains that the C library tries names in (resolv.conf(5): the last line of them counts)."""
-    found: list[str] = []
-    for words in _resolv_conf():
-        if words and words[0] in {"search", "domain"}:
-            found = words[1:]
-    return found
+def search_domains() -> tuple[str, ...]:
+    """Return the domains that the C library tries names in."""
+    return _resolv_conf().search
 
 
-def _resolv_conf() -> list[list[str]]:
-    """Return the words of each line of /etc/resolv.conf."""
+def _resolv_conf() -> resolv_conf.Before:
+    """Return what /etc/resolv.conf says now; nothing where it cannot be read."""
     try:
-        lines = Path("/etc/resolv.conf").read_text(errors="replace").splitlines()
+        return resolv_conf.parse(resolv_conf.FILE.read_text(errors="replace"))
     except OSError:
-        return []
-    return [line.split() for line in lines]
+        return resolv_conf.Before()
 
 
 def hosts() -> list[IPAddress]:

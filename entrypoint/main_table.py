@@ -76,8 +76,10 @@ def restored(before: Before, traces: Traces, snapshot: Snapshot, taken: Collecti
     standing = {(route.destination, route.metric) for route in now if route.is_default}
     same = {(link.index, link.name) for link in before.links}
     up = {link.name for link in snapshot.links if link.up and (link.index, link.name) in same}
+    ours = {address.interface.ip for address in snapshot.addresses}
     steps = [
-        Change("add", route)
+        # The kernel refuses a source that is no address of ours any more.
+        Change("add", route if route.source in ours else replace(route, source=None))
         for route in before.routes
         if route.is_default
         and route.link in up

@@ -21,8 +21,10 @@ log = logging.getLogger(__name__)
 ASKED_AGAIN_SECONDS = 1.0
 """OpenVPN 2.6 forgets a SIGTERM that reaches it in its first milliseconds, so all are asked again."""
 KILL_TIMEOUT_SECONDS = 2.0
+"""From the first SIGKILL to giving up: it takes milliseconds, unless a process hangs in the kernel."""
 EMPTY_LOOKS = 5
-"""One that forks on and on may hide from a look, and from two: its number is gone before it is read."""
+"""So many looks at /proc in a row find nobody before nobody is left: a process that forks and ends again and
+again has a new number each time, which one look may miss, and two."""
 
 _OURS = 0x5347
 """The highest bits of each mark ("SG")."""
@@ -75,8 +77,8 @@ async def end(
 ) -> None:
     """End all that `find` returns, again and again: SIGTERM as long as patience lasts, then SIGKILL.
 
-    What ends may leave or start another, so it is looked for anew until nothing is left. `is_ours` tells a
-    mark of theirs. Raises OSError where there is no descriptor left to look with.
+    What ends may leave or start another, so it is looked for anew until nothing is left. `is_ours` tells
+    whether a mark is one of theirs. Raises OSError where there is no descriptor left to look with.
     """
     loop = asyncio.get_running_loop()
     kill_at = loop.time() + patience_seconds
@@ -84,7 +86,7 @@ async def end(
     while (now := loop.time()) < kill_at + KILL_TIMEOUT_SECONDS:
         members = list(find())
         if not members:
-            # Who is seen in a look at the newest alone runs away: it gets no more time.
+            # What only this look finds forks faster than the other one reads: no SIGTERM would reach it.
             if not any([await _end_newest(is_ours) for _ in range(EMPTY_LOOKS)]):
                 break
             continue
@@ -109,7 +111,7 @@ async def end(
 
 
 async def _end_newest(is_ours: Callable[[int], bool]) -> bool:
-    """Kill who is found, as it is found and with its group, the newest first; returns whether one was.
+    """Kill each of theirs with its process group, newest first, as soon as it is found; returns whether any.
 
     A group is killed as a whole: no fork gets away from that (copy_process() asks for signals under the
     same lock).
@@ -163,7 +165,7 @@ async def _end_of(process: psutil.Process) -> None:
     loop = asyncio.get_running_loop()
     loop.add_reader(descriptor, told.set)
     try:
-        # What was opened may be a later process of the same number.
+        # By the time it was opened, the number may have been a later process's.
         if _lives(process):
             await told.wait()
     finally:

@@ -114,6 +114,10 @@ class Route:
     """RTA_PRIORITY; the kernel gives IPv6 routes 1024 where none is named."""
     protocol: int = field(default=PROTOCOL, compare=False)
     """Who made it (RTA_PROTOCOL)."""
+    source: IPAddress | None = field(default=None, compare=False)
+    """The address of ours that packets without one are given (RTA_PREFSRC); None for the kernel's choice."""
+    mtu: int = field(default=0, compare=False)
+    """The largest packet by this way, in bytes (RTAX_MTU); 0 where the link alone says it."""
 
     @property
     def is_default(self) -> bool:
@@ -137,6 +141,8 @@ class Route:
             *("dev", self.link),
             *(("onlink",) if self.onlink else ()),
             *(("scope", "link") if connected else ()),
+            *(("src", str(self.source)) if self.source else ()),
+            *(("mtu", str(self.mtu)) if self.mtu else ()),
             *(("metric", str(self.metric)) if self.metric else ()),
             *(("table", str(self.table)) if self.table != MAIN_TABLE else ()),
             *("proto", str(self.protocol)),

@@ -6,11 +6,11 @@ from collections.abc import Collection
 
 from entrypoint import machine
 from entrypoint.clients.base import Report
-from entrypoint.detect import Tunnel, tunnels
 from entrypoint.network import IPAddress
-from entrypoint.reconcile import View
 from entrypoint.settings import Settings
 from entrypoint.tunnel_address import Neighbourhood, refusal
+from entrypoint.tunnels import Tunnel, tunnels
+from entrypoint.view import View
 from healthcheck.threads import off_loop
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """Looks at all that can be wrong before anything is changed: settings, files, port, privileges."""
 
 import contextlib
+import errno
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,10 +71,13 @@ def _endpoint(settings: Settings, run_dir: Path) -> Iterator[socket.socket | Non
         try:
             sock = listen(host, port)
         except OSError as error:
-            raise BadSettings(
-                f"cannot listen on HEALTH_LISTEN={text}: saw {error.strerror}; take a port and an address "
-                "that are free in this network namespace, or `off`"
-            ) from None
+            fix = (
+                "take an address of the container's own networks, 0.0.0.0 or 127.0.0.1 (the tunnel's side is "
+                "never heard)"
+                if error.errno == errno.EADDRNOTAVAIL
+                else "take a port that is free in this network namespace, or `off`"
+            )
+            raise BadSettings(f"cannot listen on HEALTH_LISTEN={text}: saw {error.strerror}; {fix}") from None
     new = named.with_suffix(".new")
     try:
         new.write_text(text + "\n")

@@ -8,10 +8,10 @@ import logging
 import os
 from collections.abc import Callable
 
-from entrypoint.detect import Tunnel
 from entrypoint.lookup import look_up
 from entrypoint.network import IPAddress, Target
 from entrypoint.reach import round_trip
+from entrypoint.tunnels import Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -135,5 +135,5 @@ class Probe:
             try:
                 self._addresses = tuple(dict.fromkeys(await look_up(self.target.host)))
             except OSError as error:
-                raise OSError(None, f"its name cannot be looked up: {error.strerror}") from None
+                raise OSError(None, f"its name cannot be looked up: saw {error.strerror}") from None
         return self._addresses

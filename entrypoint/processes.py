@@ -1,8 +1,6 @@
 """A client's processes: started so that they end with us, followed and ended as a tree."""
 
 import asyncio
-import codecs
-import collections
 import contextlib
 import os
 import signal
@@ -15,23 +13,14 @@ import psutil
 
 from entrypoint import members
 from entrypoint.launch import Launch
-from entrypoint.log import hide, printable
+from entrypoint.output import LINE_MAX_BYTES, Output
 
 TERM_TIMEOUT_SECONDS = 5.0
 """From the first SIGTERM, or the stop command, to SIGKILL: well inside the 10 s that `docker stop` grants."""
 STOP_COMMAND_SECONDS = 4.0
 """The stop command's share of these."""
 PIPE_TIMEOUT_SECONDS = 0.5
-LAST_WORDS = 6
-"""Lines of output that are told when a client ends by itself: openconnect says five more after the reason."""
-LINE_MAX_BYTES = 4096
-LINES_PER_SECOND = 100
-"""A client's start takes some 40. OpenVPN whose link was deleted writes thousands, all the same."""
-LOOKED_AT_PER_SECOND = 10 * LINES_PER_SECOND
-"""So many lines are compared with the one before; of more the last of each block are."""
-BLOCK_BYTES = 64 * 1024
-BLOCK_PAUSE_SECONDS = 0.001
-"""Between two blocks of one that floods: repairs and health have their turn."""
+"""How long the rest of its output is waited for once all of them have ended: another may hold the pipe."""
 
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 """All that a client inherits: our own environment may hold secrets."""
@@ -51,14 +40,11 @@ class Tree:
     ) -> None:
         self.pid: int | None = process.pid
         """The process that stands for the client; None where it left none."""
-        self.last_words: collections.deque[str] = collections.deque(maxlen=LAST_WORDS)
         self._process = process
         self._launch = launch
         self._mark = mark
         self._on_line = on_line
-        self._second_began = 0.0
-        self._told = self._untold = self._looked_at = 0
-        self._last = ""
+        self._output = Output(on_line)
         self._feed = asyncio.create_task(self._feed_input())
         self._relay = asyncio.create_task(self._relay_output())
         self.ended: asyncio.Future[int | None] = asyncio.ensure_future(self._end())
@@ -122,7 +108,8 @@ class Tree:
             how = f"was ended by {signal.Signals(-code).name}"
         else:
             how = f"ended with exit code {code}"
-        return f"{how}; its last words: {' / '.join(self.last_words)}" if self.last_words else how
+        words = " / ".join(self._output.last_words)
+        return f"{how}; its last words: {words}" if words else how
 
     async def stop(self, patience_seconds: float = TERM_TIMEOUT_SECONDS) -> None:
         """End the whole tree, by its stop command where there is one, and read the last of its output."""
@@ -141,9 +128,9 @@ class Tree:
         await asyncio.wait([reading], timeout=PIPE_TIMEOUT_SECONDS)
         for part in (self._feed, self._relay, self.ended):
             part.cancel()
-        # Who holds the pipe on would have it closed when the loop is gone.
+        # Where another process holds the pipe, asyncio would close its end after the loop's, with an error.
         self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
-        self._tell_untold()
+        self._output.tell_left_out()
 
     async def _ask_to_stop(self) -> None:
         try:
@@ -159,7 +146,7 @@ class Tree:
         await asking.stop(patience_seconds=0)
 
     async def _end(self) -> int | None:
-        """Wait for the end of the program, or of what it left where it may leave something."""
+        """Wait for the program's end; where it may leave a daemon, for the end of all that it left."""
         code = await self._process.wait()
         if code or not self._launch.may_daemonise:
             return code
@@ -168,7 +155,7 @@ class Tree:
         told = f"left {len(left)} to follow" if left else "left none: its tunnel alone tells how it fares"
         self._on_line(f"(its command ended with exit code 0; of its processes it {told})")
         if not left:
-            # A daemon that is not ours was told what to do.
+            # The command had another's daemon make the tunnel: no process is ours to wait for.
             await asyncio.get_running_loop().create_future()
         while left:
             self.pid = left[0].pid
@@ -178,73 +165,22 @@ class Tree:
 
     def _members(self) -> list[psutil.Process]:
         session = self._process.pid if self._process.returncode is None else None
-        # While /proc is read, the last may end having left another; the second time that one is seen.
+        # A process may start another and end while /proc is read: a second look finds that other one.
         return members.of(self._mark, session) or members.of(self._mark, session)
 
     async def _feed_input(self) -> None:
-        # Beside all else: a program that never reads must not hold up its own end.
+        # A task of its own, as a program that never reads must not hold up its end.
         stdin = self._process.stdin
         if stdin:
-            # One that ended before it read is told by its end.
+            # A program that ended without reading: its exit code says why.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 stdin.write(self._launch.stdin)
                 await stdin.drain()
             stdin.close()
 
     async def _relay_output(self) -> None:
-        output, rest = self._process.stdout, ""
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        while output:
-            block = await output.read(BLOCK_BYTES)
-            *lines, rest = (rest + decoder.decode(block, final=not block)).split("\n")
-            if not block:
-                lines, output = [*lines, rest], None
-            elif len(rest) >= LINE_MAX_BYTES:
-                # Not within a secret: half of it would be known to nobody.
-                begun = len(rest) - hide.begun(rest)
-                lines, rest = [*lines, rest[:begun]], rest[begun:]
-            for number, line in enumerate(lines, 1):
-                if self._share_is_used() and number <= len(lines) - LAST_WORDS:
-                    self._untold += 1
-                else:
-                    self._take(line)
-            await asyncio.sleep(BLOCK_PAUSE_SECONDS if self._share_is_used() else 0)
-
-    def _share_is_used(self) -> bool:
-        """Tell whether so much was written within this second that not all of it is looked at."""
-        now = asyncio.get_running_loop().time()
-        return self._looked_at >= LOOKED_AT_PER_SECOND and now - self._second_began < 1
-
-    def _take(self, line: str) -> None:
-        self._looked_at += 1
-        # A server has its say in here: no control character of its may steer a terminal.
-        text = printable(hide(line))
-        if text:
-            self.last_words.append(text)
-            self._tell(text)
-
-    def _tell(self, text: str) -> None:
-        """Pass a line on, unless it is the last one again, or the second has had its share.
-
-        What is left out is counted and told.
-        """
-        now = asyncio.get_running_loop().time()
-        if now - self._second_began >= 1:
-            self._tell_untold()
-            self._second_began, self._told, self._looked_at = now, 0, 0
-        if text == self._last or self._told >= LINES_PER_SECOND:
-            self._untold += 1
-            return
-        if self._told < LINES_PER_SECOND:
-            self._tell_untold()
-        self._told += 1
-        self._last = text
-        self._on_line(text)
-
-    def _tell_untold(self) -> None:
-        if self._untold:
-            self._on_line(f"({self._untold} more such lines)")
-            self._untold = 0
+        if self._process.stdout:
+            await self._output.relay(self._process.stdout)
 
 
 async def end_left_behind() -> int:

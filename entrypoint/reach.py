@@ -17,7 +17,9 @@ _ECHO = {
 }
 """Family, protocol, types of request and reply (RFC 792, RFC 4443)."""
 _TOKEN_BYTES = 16
+"""Random ones, so that no reply to somebody else is taken for ours."""
 _PACKET_BYTES_MAX = 2048
+"""More than a reply to so short a request can have, headers included."""
 _HEADER = struct.Struct("!BBHHH")
 _WORDS = struct.Struct("!12H")
 """A whole request: the header, and the token behind it."""

@@ -4,65 +4,40 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
-from entrypoint import machine, main_table
+from entrypoint import main_table
 from entrypoint.changes import Change, difference
-from entrypoint.detect import ContainerNetwork, container_networks, why_none
+from entrypoint.detect import container_networks
 from entrypoint.faults import BadSettings
-from entrypoint.hostnet import why_host
 from entrypoint.main_table import Before, Traces
 from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Brought, Wanted
-from entrypoint.remarks import remarks, why_no_tunnel
+from entrypoint.remarks import remarks
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
 from entrypoint.settings import Settings
+from entrypoint.view import View, refuse_what_cannot_be_served
 from entrypoint.watch import route_events
 from entrypoint.wish import give_tables, wish
 
 log = logging.getLogger(__name__)
 
 READ_AGAIN_SECONDS = 1.0
-"""After a storm in which the kernel could not be read."""
+"""Until the next try where the kernel could not be read: mostly, a storm of changes goes on."""
 REMOVALS_MAX = 10
+"""Tries at the stop where the kernel refuses, which mostly passes, as when no descriptor is free."""
 REMOVE_AGAIN_SECONDS = 0.1
-"""At the stop, where the kernel refuses, as without a descriptor that is free."""
+"""Between two of them: a second in all, which a stop has."""
 PASSES_MAX = 5
-"""Without an end: after so many passes what was read is told, and the next event goes on."""
+"""Passes at one event. The second one mostly finds nothing to change. Where the last one still does, somebody
+undoes what we do, or networks come and go: what was read is told, and the next event goes on."""
 MENDED_MAX = 10
-"""Passes within a second that had something to mend, before the same pause is made."""
+"""Where so many events within a second brought something to mend, somebody works against us."""
 COOL_DOWN_SECONDS = 0.5
-"""That pause: what is undone again and again must not take the processor."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What the last pass saw and left behind."""
-
-    snapshot: Snapshot = field(default_factory=Snapshot)
-    networks: tuple[ContainerNetwork, ...] = ()
-    tables: Mapping[str, int] = field(default_factory=dict)
-    replies: tuple[Reply, ...] = ()
-    problem: str | None = None
-    """Why the kernel is not as wanted; None if it is."""
-    priority: int | None = None
-    """That of our first rule; None where there is none."""
-
-
-async def see_that_it_is_no_host(rtnl: Rtnl) -> None:
-    """Raise BadSettings where this is the host's own network: nothing of it is ours to change."""
-    if why := why_host(await rtnl.snapshot(), machine.hosts()):
-        raise BadSettings(why)
-
-
-def see_that_it_can_be_served(view: View, settings: Settings) -> None:
-    """Raise BadSettings where this is no container's network, or it cannot be served as the settings say."""
-    why = why_host(view.snapshot, machine.hosts()) or why_none(view.snapshot, view.networks)
-    if why := why or why_no_tunnel(view.snapshot, settings.vpn_interface):
-        raise BadSettings(*why.splitlines())
+"""The pause that is made then, and where the kernel is not as wanted: a fight must not take the processor."""
 
 
 class Reconciler:
@@ -142,7 +117,7 @@ class Reconciler:
             self.before = noted
             await self.restore(traces or Traces())
         _, view = await self.plan()
-        see_that_it_can_be_served(view, self._settings)
+        refuse_what_cannot_be_served(view, self._settings)
         if not noted and remember_main:
             routes = main_table.before_client(view.snapshot, traces or Traces(), self._named)
             self.before = Before(routes, view.snapshot.links)
@@ -211,7 +186,7 @@ class Reconciler:
                 break
             await asyncio.sleep(REMOVE_AGAIN_SECONDS)
         if problem:
-            log.warning("cannot remove all that is ours, which the next start adopts: %s", problem)
+            log.warning("cannot remove all that is ours: saw %s; the next start adopts it", problem)
         return not problem
 
     async def _reconcile(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from entrypoint.detect import Gateways
-from entrypoint.network import IPAddress, Link, Snapshot
+from entrypoint.network import MAIN_TABLE, IPAddress, Link, Snapshot
 
 
 def why_no_tunnel(snapshot: Snapshot, name: str | None) -> str | None:
@@ -30,6 +30,24 @@ def remarks(snapshot: Snapshot, gateways: Gateways) -> Iterator[str]:
                 f"GATEWAYS={name}={gateway} lies in no network of {name}, so hardly anybody answers there; "
                 "name the router's address"
             )
+        elif others := _routed(snapshot, name, gateway):
+            yield (
+                f"GATEWAYS={name}={gateway} goes before {others}, which a default route names; leave it out "
+                "unless that one does not lead to your LAN"
+            )
+
+
+def _routed(snapshot: Snapshot, link: str, gateway: IPAddress) -> str:
+    """Return the gateways that the main table has for a link instead of this one."""
+    found = {
+        route.gateway
+        for route in snapshot.routes
+        if (route.link, route.table) == (link, MAIN_TABLE)
+        and route.is_default
+        and route.gateway
+        and route.destination.version == gateway.version
+    }
+    return "" if gateway in found else " and ".join(sorted(map(str, found)))
 
 
 def _is_far(snapshot: Snapshot, link: Link, gateway: IPAddress) -> bool:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from entrypoint.detect import ContainerNetwork, tunnels
+from entrypoint.detect import ContainerNetwork
 from entrypoint.network import IPAddress, Lookup, Snapshot
+from entrypoint.tunnels import tunnels
 
 SOMEWHERE = {4: ip_address("192.0.2.1"), 6: ip_address("2001:db8::1")}
 """Off every link: addresses kept for documentation (RFC 5737, RFC 3849). Nothing is sent to them."""

@@ -6,11 +6,13 @@ What stood in the file before us is quoted inside it, behind `#|`: whatever ends
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 from entrypoint.detect import ContainerNetwork
 from entrypoint.names import is_domain
 from entrypoint.network import IPAddress
 
+FILE = Path("/etc/resolv.conf")
 LISTEN = IPv4Address("127.0.0.83")
 """Where our resolver listens: a loopback address that Docker (.11), systemd (.53, .54) and services that
 listen on 127.0.0.1 leave free."""
@@ -30,7 +32,7 @@ _QUOTE = "#|"
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What the file said before us."""
+    """What a file says that is not ours."""
 
     resolvers: tuple[IPAddress, ...] = ()
     search: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ from entrypoint.network import (
 _RTN_UNICAST = 1
 _RTA_TABLE = 15
 _LEADS_BY_A_ROUTER = frozenset({5, 9, 18})
-"""RTA_GATEWAY, RTA_MULTIPATH and RTA_VIA."""
+"""RTA_GATEWAY, RTA_MULTIPATH and RTA_VIA: a route that has one of these attributes goes by a router."""
 RTN_UNREACHABLE = 7
 _FR_ACT_TO_TBL = 1
 _RT_SCOPE_LINK = 253
@@ -97,9 +97,9 @@ def concerns_us(data: bytes, offset: int, tables: range) -> bool:
         size, attribute = struct.unpack_from("HH", data, place)
         if attribute == _RTA_TABLE:
             # The kernel's first attribute.
-            (table,) = struct.unpack_from("I", data, place + 4)
-            if table != MAIN_TABLE:
-                return table in tables
+            (number,) = struct.unpack_from("I", data, place + 4)
+            if number != MAIN_TABLE:
+                return number in tables
         elif attribute in _LEADS_BY_A_ROUTER:
             return True
         place += max(size + 3 & ~3, 4)
@@ -111,18 +111,26 @@ def unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:
     if message["type"] != _RTN_UNICAST:
         return
     destination = _network(message, "dst", message["dst_len"])
+    source = message.get("prefsrc")
     for hop in message.get("multipath") or (message,):
         link = names.get(hop["oif"] if hop is not message else hop.get("oif"))
         if link:
             yield Route(
                 destination,
                 link,
-                message.get("table") or message["table"],
+                table(message),
                 gateway(hop),
                 onlink=bool(hop["flags"] & _RTNH_F_ONLINK),
                 metric=message.get("priority") or 0,
                 protocol=message["proto"],
+                source=ip_address(source) if source else None,
+                mtu=message.get(("metrics", "mtu")) or 0,
             )
+
+
+def table(message: Any) -> int:
+    """Read the table of a route or a rule: the header has room for a number up to 255 only."""
+    return int(message.get("table") or message["table"])
 
 
 def gateway(hop: Any) -> IPAddress | None:
@@ -149,7 +157,7 @@ def rule(message: Any) -> Rule | None:
         return None
     return Rule(
         _network(message, "src", message["src_len"]),
-        message.get("table") or message["table"],
+        table(message),
         message.get("priority") or 0,
         _network(message, "dst", message["dst_len"]) if message["dst_len"] else None,
         message.get("FRA_FWMARK") or 0,
@@ -209,6 +217,10 @@ def route_arguments(route: Route, link_index: int) -> dict[str, Any]:
         arguments["flags"] = _RTNH_F_ONLINK
     if route.metric:
         arguments["priority"] = route.metric
+    if route.source:
+        arguments["prefsrc"] = str(route.source)
+    if route.mtu:
+        arguments["metrics"] = {"mtu": route.mtu}
     return arguments
 
 
@@ -217,7 +229,7 @@ def last_resort(message: Any) -> LastResort | None:
     if message["dst_len"] or message.get("priority") != LAST_METRIC:
         return None
     version = IPV6 if message["family"] == socket.AF_INET6 else 4
-    return LastResort(version, message.get("table") or message["table"], message["proto"])
+    return LastResort(version, table(message), message["proto"])
 
 
 def last_resort_arguments(end: LastResort) -> dict[str, Any]:

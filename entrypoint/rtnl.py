@@ -10,7 +10,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from entrypoint import dumps, rtmessages
 from entrypoint.changes import Change
@@ -41,8 +41,9 @@ log = logging.getLogger(__name__)
 
 _RTM_F_LOOKUP_TABLE, _RTM_F_FIB_MATCH = 0x1000, 0x2000
 _GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
+"""What the kernel says to a deletion of what is not there: route, rule, link, address."""
 _BAD_GATEWAY = {errno.EINVAL, errno.ENETUNREACH, errno.EHOSTUNREACH}
-
+"""What it says to a route whose gateway is reached by no link."""
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ VERSIONS = (4, IPV6)
 READS_MAX = 20
 """A dump that changes interrupt again and again is read anew so often."""
 READ_AGAIN_SECONDS = 0.02
+"""Between two tries: most bursts of changes have an end by then."""
 
 
 class Rtnl:
@@ -77,7 +79,7 @@ class Rtnl:
 
         Raises OSError where changes interrupt every try.
         """
-        return await self._whole(lambda: self._read(whole=whole))
+        return await self._undisturbed(lambda: self._read(whole=whole))
 
     async def routes_by(self, link: Link) -> tuple[Route, ...]:
         """Read the unicast routes that leave by a link, of all tables; raises OSError as `snapshot`."""
@@ -87,9 +89,10 @@ class Rtnl:
             both = [await dumps.routes(self._netlink, v, link.index, names) for v in VERSIONS]
             return tuple(route for found in both for route in found)
 
-        return await self._whole(read)
+        return await self._undisturbed(read)
 
-    async def _whole(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def _undisturbed(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Read anew until nothing changes meanwhile; raises OSError where that never happens."""
         async with self._lock:
             for _ in range(READS_MAX):
                 try:
@@ -103,7 +106,9 @@ class Rtnl:
                     if not isinstance(error, NetlinkDumpInterrupted):
                         cause = _cause(error)
                     await asyncio.sleep(READ_AGAIN_SECONDS)
-        raise OSError(errno.EINTR, f"cannot read the kernel's routes and rules: {cause}")
+        raise OSError(
+            errno.EINTR, f"cannot read the kernel's routes and rules: saw {cause}; it is tried again"
+        )
 
     async def _read(self, *, whole: bool) -> Snapshot:
         seen = [rtmessages.link(message) async for message in await self._netlink.get_links()]
@@ -114,56 +119,60 @@ class Rtnl:
         rules = tuple(rule for rule in map(rtmessages.rule, told) if rule)
         places = frozenset(place for place in map(rtmessages.foreign_place, told) if place)
         routes: list[Route] = []
-        for index, tunnel in [(ln.index, ln.is_tunnel) for ln in links if ln.up and not ln.loopback]:
-            for version in VERSIONS:
-                # The client's own routes into the tunnel may be thousands, and concern nobody.
-                protocol = PROTOCOL if tunnel else 0
-                tables = None if tunnel or whole else self._tables
-                found = await dumps.routes(self._netlink, version, index, names, protocol, tables=tables)
-                if not (tunnel or whole or any(route.is_default for route in found)):
-                    # Any route may be the one that tells the gateway.
-                    found = await dumps.routes(self._netlink, version, index, names)
-                routes += found
+        for link in links:
+            if link.up and not link.loopback:
+                for version in VERSIONS:
+                    routes += await self._routes(link, version, names, whole=whole)
         ends = [end for v in VERSIONS for end in await dumps.last_resorts(self._netlink, v)]
         return Snapshot(links, addresses, tuple(routes), tuple(ends), rules, places)
+
+    async def _routes(self, link: Link, version: int, names: dict[int, str], *, whole: bool) -> list[Route]:
+        """Read the routes of one IP version by one link, as far as `snapshot` wants them."""
+        if link.is_tunnel:
+            # The client's own routes may be thousands, and concern nobody.
+            return await dumps.routes(self._netlink, version, link.index, names, PROTOCOL)
+        if not whole:
+            found = await dumps.routes(self._netlink, version, link.index, names, tables=self._tables)
+            if any(route.is_default for route in found):
+                return found
+        # Where there is no default route, any other may be the one that tells the gateway.
+        return await dumps.routes(self._netlink, version, link.index, names)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""
         names = {link.index: link.name for link in links}
-        async with self._lock:
-            message = dumps.route_request(destination.version)
-            bits = destination.max_prefixlen
-            message["dst_len"] = message["src_len"] = bits
-            # IPv6 tells the table unasked, and refuses the flag.
-            message["flags"] = 0 if destination.version == IPV6 else _RTM_F_LOOKUP_TABLE
-            message["attrs"] = [("RTA_DST", str(destination)), ("RTA_SRC", str(source))]
-            try:
-                request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST)
-                answers = [answer async for answer in request]
-            except NetlinkError as error:
-                return _cause(error)
-        answer = answers[0]
-        return Lookup(
-            names.get(answer.get("oif"), f"link {answer.get('oif')}"),
-            rtmessages.gateway(answer),
-            answer.get("table") or answer["table"],
-        )
+        # IPv6 tells the table unasked, and refuses the flag.
+        flags = 0 if destination.version == IPV6 else _RTM_F_LOOKUP_TABLE
+        try:
+            answer = await self._way(destination, source, flags)
+        except NetlinkError as error:
+            return _cause(error)
+        link = names.get(answer.get("oif"), f"link {answer.get('oif')}")
+        return Lookup(link, rtmessages.gateway(answer), rtmessages.table(answer))
 
     async def default_link(self, somewhere: IPAddress) -> int | None:
         """Return the index of the link whose default route takes what goes to an address on no link.
 
         None where another route takes it, or none does.
         """
+        try:
+            answer = await self._way(somewhere, None, _RTM_F_FIB_MATCH)
+        except NetlinkError:
+            return None  # nothing takes it
+        return None if answer["dst_len"] else answer.get("oif")
+
+    async def _way(self, destination: IPAddress, source: IPAddress | None, flags: int) -> Any:
+        """Ask for the route of one packet; raises NetlinkError where there is none."""
+        message = dumps.route_request(destination.version)
+        message["dst_len"], message["flags"] = destination.max_prefixlen, flags
+        message["attrs"] = [("RTA_DST", str(destination))]
+        if source:
+            message["src_len"] = source.max_prefixlen
+            message["attrs"].append(("RTA_SRC", str(source)))
         async with self._lock:
-            message = dumps.route_request(somewhere.version)
-            message["dst_len"], message["flags"] = somewhere.max_prefixlen, _RTM_F_FIB_MATCH
-            message["attrs"] = [("RTA_DST", str(somewhere))]
-            try:
-                request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST)
-                answers = [answer async for answer in request]
-            except NetlinkError:
-                return None  # nothing takes it
-            return None if answers[0]["dst_len"] else answers[0].get("oif")
+            request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST)
+            answers = [answer async for answer in request]
+        return answers[0]
 
     async def apply(self, change: Change) -> None:
         """Make one change and log it as its iproute2 line.
@@ -177,19 +186,13 @@ class Rtnl:
             except NetlinkError as error:
                 if error.code == errno.EPERM:
                     raise MissingPrivilege(
-                        f"cannot run {change}: the kernel refuses; give the container NET_ADMIN "
+                        f"cannot run {change}: saw that it is refused; give the container NET_ADMIN "
                         "(docker run --cap-add NET_ADMIN, compose: `cap_add: [NET_ADMIN]`)"
                     ) from None
-                if change.verb == "del" and error.code in _GONE:
+                if _is_no_fault(error, change):
                     return
-                if error.code == errno.ENODEV and _is_gone(change):
-                    return  # a killed client's link, whose event brings us back
-                if isinstance(change.item, LinkAddress) and error.code == errno.EEXIST:
-                    return
-                if error.code == errno.EEXIST and change.sets_default and change.is_of_main:
-                    return  # the client's own default route stands there by now
                 raise OSError(
-                    error.code, f"cannot run {change}: {_cause(error)}{_fix(error, change)}"
+                    error.code, f"cannot run {change}: saw {_cause(error)}{_fix(error, change)}"
                 ) from None
         log.info("%s", change)
 
@@ -208,6 +211,18 @@ class Rtnl:
             case LinkState() as state:
                 arguments = rtmessages.link_arguments(state, _index(state.link))
                 await self._netlink.link(change.verb, **arguments)
+
+
+def _is_no_fault(error: NetlinkError, change: Change) -> bool:
+    """Tell whether the change was made by somebody else, or its link's event is about to bring us back."""
+    if change.verb == "del" and error.code in _GONE:
+        return True
+    if error.code == errno.ENODEV:
+        return _is_gone(change)  # mostly, a killed client's link
+    if error.code != errno.EEXIST:
+        return False
+    # A default route that stands in the main table by now is the client's own.
+    return isinstance(change.item, LinkAddress) or (change.sets_default and change.is_of_main)
 
 
 def _is_gone(change: Change) -> bool:

@@ -14,11 +14,12 @@ from entrypoint.hooks import Hooks
 from entrypoint.kill_switch import KillSwitch
 from entrypoint.prepare import Prepared, prepare
 from entrypoint.probe import Probe
-from entrypoint.reconcile import Reconciler, see_that_it_is_no_host
+from entrypoint.reconcile import Reconciler
 from entrypoint.rtnl import Rtnl
 from entrypoint.settings import Settings
 from entrypoint.supervisor import Supervisor
 from entrypoint.udp_replies import UdpReplies
+from entrypoint.view import refuse_host
 from healthcheck.facts import Facts
 from healthcheck.server import let_in, serve
 
@@ -46,7 +47,7 @@ async def run(settings: Settings, warnings: list[str]) -> None:
         stack.enter_context(machine.alone())
         async with Rtnl(settings.route_table) as rtnl:
             # Before the gate: it would be the host's, and stay closed.
-            await see_that_it_is_no_host(rtnl)
+            refuse_host(await rtnl.snapshot())
             reconciler, firewall = Reconciler(rtnl, settings), Firewall()
             kill_switch = KillSwitch(settings, reconciler, firewall)
             stack.callback(kill_switch.tell)
@@ -88,7 +89,6 @@ class _Run:
             self._probe.on_dead = self._on_dead
         self._tunnels = announce.Tunnels(
             *(settings, rtnl, reconciler, supervisor),
-            udp=self._udp,
             probe=self._probe,
             facts=self._facts,
         )
@@ -121,7 +121,8 @@ class _Run:
             keeping = asyncio.create_task(reconciler.keep())
             naming = asyncio.create_task(self._dns.keep())
             guarding = asyncio.create_task(self._firewall.keep())
-            tasks = {telling, keeping, naming, guarding, asyncio.create_task(self._serve())}
+            looking = asyncio.create_task(self._udp.keep())
+            tasks = {telling, keeping, naming, guarding, looking, asyncio.create_task(self._serve())}
             stopped = asyncio.ensure_future(stop.wait())
             ended, _ = await asyncio.wait({stopped, client, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
@@ -156,6 +157,7 @@ class _Run:
 
     def _on_up(self) -> None:
         self._tunnels.came_up.set()
+        self._udp.came_up.set()
         if self._probe:
             self._probe.begin()
         if event := tunnel_event(self._supervisor, self._reconciler):

@@ -5,12 +5,10 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from entrypoint import routers
-from entrypoint.detect import ContainerNetwork, NextHop
-from entrypoint.network import IPAddress, IPNetwork, Route
+from entrypoint.detect import ContainerNetwork, Key, NextHop
+from entrypoint.network import IPAddress, Route
 
 log = logging.getLogger(__name__)
-
-Key = tuple[str, IPNetwork]
 
 
 class Search:

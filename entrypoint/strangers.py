@@ -13,7 +13,9 @@ NEAR = 0.7
 """A name less like one of ours is no typo of it."""
 # Kubernetes sets NAME_SERVICE_HOST, NAME_PORT_80_TCP and so on for each service of the name space:
 # a service called "vpn" is no typo.
-_SERVICE_LINK = re.compile(r".*_(SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP|SCTP).*)?)")
+_SERVICE_LINK = re.compile(
+    r".*_(SERVICE_(HOST|PORT.*)|PORT_\d+_(TCP|UDP|SCTP).*)=.*|.*_PORT=\w+://.*", re.DOTALL
+)
 # Of gluetun's wiki; those that are called as ours are not among them.
 _GLUETUNS = re.compile(
     r"(OPENVPN|WIREGUARD|FIREWALL)_\w+|SERVER_(COUNTRIES|REGIONS|CITIES|NAMES|HOSTNAMES)"
@@ -29,7 +31,9 @@ def warnings(given: Mapping[str, str], known: Collection[str]) -> list[str]:
     """Return a text for each name that looks like a typo, and one for all of gluetun's."""
     ours = {*known, *(name + FILE_SUFFIX for name in known), "ENV_FILE"}
     beginnings = tuple({name.split("_")[0] + "_" for name in known})
-    others = [name for name in sorted(given.keys() - ours) if not _SERVICE_LINK.fullmatch(name)]
+    others = [
+        name for name in sorted(given.keys() - ours) if not _SERVICE_LINK.fullmatch(f"{name}={given[name]}")
+    ]
     gluetuns = [name for name in others if _GLUETUNS.fullmatch(name)]
     typos = [
         f"{name} is no setting of ours and is ignored{_meant(name, known)}"

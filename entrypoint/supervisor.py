@@ -9,7 +9,6 @@ from pathlib import Path
 
 from entrypoint.attempt import Attempt
 from entrypoint.clients.base import Client, Report
-from entrypoint.detect import Tunnel
 from entrypoint.leftovers import Notes
 from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
 from entrypoint.main_table import Before, Traces
@@ -17,6 +16,7 @@ from entrypoint.own_tunnel import OwnTunnel
 from entrypoint.processes import Tree, end_left_behind
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
+from entrypoint.tunnels import Tunnel
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from entrypoint.detect import ContainerNetwork
 from entrypoint.network import IPAddress, IPNetwork, Snapshot
 
+LISTED = "in LAN_NETWORKS"
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
@@ -27,9 +29,10 @@ def refusal(addresses: Iterable[IPAddress], around: Neighbourhood) -> str | None
     """
     for address in addresses:
         if (whose := _whose(address, around)) and not address.is_link_local:
+            listed = ", or take it out of LAN_NETWORKS" if LISTED in whose else ""
             return (
                 f"its tunnel was given {address}, which is {whose}: who has it would never be answered; "
-                "have the VPN give another address"
+                f"have the VPN give another address{listed}"
             )
     return None
 
@@ -46,7 +49,7 @@ def _whose(address: IPAddress, around: Neighbourhood) -> str | None:
         return "a resolver of the container"
     for lan in around.lan_networks:
         if address in lan:
-            return f"in LAN_NETWORKS ({lan})"
+            return f"{LISTED} ({lan})"
     if address in around.peers:
         return "the address of a host that is connected with us"
     return None

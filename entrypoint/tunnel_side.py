@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 
-from entrypoint.detect import tunnels
 from entrypoint.network import ANYWHERE, MAIN_TABLE, TABLES_HELD, IPInterface, Link, Route, Rule, Snapshot
 from entrypoint.policy import Wanted
+from entrypoint.tunnels import tunnels
 
 
 def tunnel_tables(snapshot: Snapshot, held: Mapping[str, int], first_table: int) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """`UDP_REPLY_PORTS`: the chain kept in step with the networks, and a word on services that would need it."""
 
+import asyncio
+import contextlib
 import logging
 import os
 
@@ -9,11 +11,14 @@ from entrypoint.firewall import Firewall
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 from entrypoint.udp import chains, not_served, unheard
+from healthcheck.threads import off_loop
 
 log = logging.getLogger(__name__)
 
 PART = "udp"
 """Our share of the firewall's table."""
+LOOK_AFTER_SECONDS = (0, 8, 22, 90)
+"""Pauses before each look at the services, once a tunnel is up: no event of the kernel tells of a new one."""
 
 
 class UdpReplies:
@@ -23,6 +28,8 @@ class UdpReplies:
         self._ports = settings.udp_reply_ports or ()
         self._reconciler = reconciler
         self._firewall = walls
+        self.came_up = asyncio.Event()
+        """To be set each time that a tunnel has come up."""
         self._stood = False
         self._told: list[object] = []
 
@@ -44,7 +51,8 @@ class UdpReplies:
         if (left_out := not_served(networks)) and left_out not in self._told:
             self._told.append(left_out)
             log.warning(
-                "UDP_REPLY_PORTS has no effect on %s: its gateway is link-local; bind to its address",
+                "UDP_REPLY_PORTS has no effect on %s: saw a link-local gateway; have the service listen on "
+                "the container's own address there",
                 " and ".join(left_out),
             )
 
@@ -53,7 +61,19 @@ class UdpReplies:
         if self._ports:
             await self._firewall.want(PART, ())
 
-    def tell(self) -> None:
+    async def keep(self) -> None:
+        """Look for services that would need it, until cancelled: most start once the tunnel is up."""
+        while True:
+            await self.came_up.wait()
+            self.came_up.clear()
+            for pause in LOOK_AFTER_SECONDS:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.came_up.wait(), pause)
+                    break
+                with contextlib.suppress(OSError):
+                    await off_loop(self._tell, "look at UDP services")
+
+    def _tell(self) -> None:
         """Say once which services would lose their replies; reads every socket, so it belongs in a thread."""
         ports = unheard(machine.wildcard_udp_ports(besides=os.getpid()), self._ports)
         if ports and ports not in self._told:

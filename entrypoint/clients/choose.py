@@ -6,6 +6,7 @@ from pathlib import Path
 from entrypoint.clients import config_file
 from entrypoint.clients.base import Client
 from entrypoint.clients.command import Command
+from entrypoint.clients.credentials import Credentials
 from entrypoint.clients.kind import OPENVPN, WIREGUARD, kind_of
 from entrypoint.clients.none import NoClient
 from entrypoint.clients.openconnect import OpenConnect
@@ -56,7 +57,8 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
     faults += _unused(kind, by, settings)
     if settings.vpn_dns == "vpn" and kind in {"command", "none"}:
         faults.append(
-            f"cannot use VPN_DNS=vpn: VPN_CLIENT={kind} tells of no resolver; name the VPN's in VPN_DNS"
+            f"cannot use VPN_DNS=vpn: saw VPN_CLIENT={kind}, which tells of no resolver; "
+            "name the VPN's in VPN_DNS"
         )
     faults += cannot_close(settings)
     if faults or client is None:
@@ -70,14 +72,14 @@ def cannot_close(settings: Settings) -> list[str]:
         return []
     if settings.vpn_client == "none":
         fault = (
-            "cannot use KILL_SWITCH=on: with VPN_CLIENT=none nothing tells the packets of the tunnel's maker "
-            "from all others, and they would be stopped; use the kill switch of that VPN"
+            "cannot use KILL_SWITCH=on: saw VPN_CLIENT=none, with which nothing tells the packets of the "
+            "tunnel's maker from all others; leave it out and use the kill switch of that VPN"
         )
         return [fault]
     if settings.vpn_client == "command" and not settings.vpn_server:
         fault = (
-            "cannot use KILL_SWITCH=on: the packets of VPN_COMMAND's program carry no mark, and nothing says "
-            "where they may go; name its servers in VPN_SERVER"
+            "cannot use KILL_SWITCH=on: saw no VPN_SERVER to say where the packets of VPN_COMMAND's program "
+            "may go, which carry no mark; name its servers there"
         )
         return [fault]
     return []
@@ -88,7 +90,7 @@ def _unused(kind: str, by: str, settings: Settings) -> list[str]:
     # A file or VPN_SERVER is not there by chance; a command is no part of either.
     chosen = settings.vpn_client != "auto"
     return [
-        f"cannot use {setting}: {by} has no use for it; leave it out"
+        f"cannot use {setting}: saw that {by} has no use for it; leave it out"
         + (f", or set VPN_CLIENT={' or '.join(users)}" if chosen or users == ("command",) else "")
         for setting, users in _USED_BY.items()
         if kind not in {"auto", *users} and _is_set(settings, setting)
@@ -102,6 +104,12 @@ def _is_set(settings: Settings, name: str) -> bool:
 
 
 def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
+    credentials = Credentials(
+        username=settings.vpn_username,
+        password=settings.vpn_password,
+        passphrase=settings.vpn_key_passphrase,
+        totp=settings.vpn_totp_secret,
+    )
     match kind:
         case "none":
             return NoClient()
@@ -115,11 +123,8 @@ def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: b
         case "openconnect":
             return OpenConnect(
                 settings.vpn_server,
+                credentials,
                 protocol=settings.vpn_protocol,
-                username=settings.vpn_username,
-                password=settings.vpn_password,
-                passphrase=settings.vpn_key_passphrase,
-                totp=settings.vpn_totp_secret,
                 interface=settings.vpn_interface,
                 args=settings.vpn_args or (),
                 ipv6=ipv6,
@@ -130,10 +135,7 @@ def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: b
         case _:
             return OpenVPN(
                 config,
-                username=settings.vpn_username,
-                password=settings.vpn_password,
-                passphrase=settings.vpn_key_passphrase,
-                totp=settings.vpn_totp_secret,
+                credentials,
                 interface=settings.vpn_interface,
                 args=settings.vpn_args or (),
                 ipv6=ipv6,
@@ -167,18 +169,18 @@ def _only_config(settings: Settings) -> Path:
         )
     except NotADirectoryError:
         why = (
-            f"cannot look for a configuration in {CONFIG_FOLDER}: it is a file; mount its folder there "
+            f"cannot look for a configuration in {CONFIG_FOLDER}: saw a file there; mount its folder there "
             f"(compose: `volumes: [./vpn:{CONFIG_FOLDER}:ro]`), or set VPN_CONFIG={CONFIG_FOLDER}"
         )
     except PermissionError:
         why = f"cannot look for a configuration in {CONFIG_FOLDER}: {why_forbidden(CONFIG_FOLDER)}"
     except OSError as error:
         why = (
-            f"cannot look for a configuration in {CONFIG_FOLDER}: {error.strerror}; "
+            f"cannot look for a configuration in {CONFIG_FOLDER}: saw {error.strerror}; "
             f"mount it there (compose: `volumes: [./vpn:{CONFIG_FOLDER}:ro]`) or set VPN_CONFIG"
         )
     if settings.vpn_client == "auto" and settings.vpn_command:
-        why = "cannot use VPN_COMMAND: no VPN_CLIENT is set; set VPN_CLIENT=command, or leave it out"
+        why = "cannot use VPN_COMMAND: saw no VPN_CLIENT; set VPN_CLIENT=command, or leave it out"
     raise BadSettings(why)
 
 
@@ -204,13 +206,13 @@ def _kind(kind: str, config: Path) -> tuple[str, str]:
         return (OPENVPN, f"{config}") if kind == "auto" else (kind, by)
     if found is None:
         raise BadSettings(
-            f"cannot use VPN_CONFIG={config}: it is no configuration of OpenVPN, nor of WireGuard: no "
+            f"cannot use VPN_CONFIG={config}: saw no configuration of OpenVPN, nor of WireGuard: no "
             "line of it is one of theirs; download it anew, and look at what your browser saved"
         )
     if kind not in {"auto", found}:
         name = "WireGuard" if found == WIREGUARD else "OpenVPN"
         raise BadSettings(
-            f"cannot use VPN_CONFIG={config}: it is a configuration of {name}; leave {by} out, or set "
+            f"cannot use VPN_CONFIG={config}: saw a configuration of {name}; leave {by} out, or set "
             f"VPN_CLIENT={found}"
         )
     return found, f"{config}, which is {found}'s," if kind == "auto" else by

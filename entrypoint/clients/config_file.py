@@ -23,7 +23,7 @@ def read(config: Path, *, advice: str = "mount it there, or correct VPN_CONFIG")
     except PermissionError:
         raise ValueError(why_forbidden(config)) from None
     except OSError as error:
-        raise ValueError(f"it cannot be read: {error.strerror}") from None
+        raise ValueError(f"it cannot be read: saw {error.strerror}") from None
 
 
 def decode(data: bytes) -> str:

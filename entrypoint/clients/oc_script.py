@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 READ_SECONDS = 5.0
+"""How long the script may take to hand over what it was told: it sends all at once."""
 READ_MAX_BYTES = 4 * 1024 * 1024
 """The kernel gives a program less environment than this: a quarter of its stack, which mostly has 8 MiB."""
 _TAKEN = b"\n"
@@ -44,7 +45,7 @@ class ScriptChannel:
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
         try:
-            # Who hangs up too early is gone, and so is openconnect.
+            # A script that hangs up too early has been ended, with openconnect.
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(READ_SECONDS):
                     told = await _read_all(reader)

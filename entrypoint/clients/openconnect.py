@@ -12,14 +12,14 @@ from typing import ClassVar
 
 from entrypoint.clients import oc_arguments
 from entrypoint.clients.base import AttemptFailed, Report
+from entrypoint.clients.credentials import Credentials
 from entrypoint.clients.oc_environment import gateway, translate
 from entrypoint.clients.oc_script import ScriptChannel
-from entrypoint.clients.servers import addresses_of
+from entrypoint.clients.servers import PINNED_MAX, addresses_of
 from entrypoint.faults import BadSettings
 from entrypoint.files import Secret
 from entrypoint.launch import Launch
 from entrypoint.network import IPAddress
-from entrypoint.onetime import OneTimeCodes
 from entrypoint.parse import shown
 from entrypoint.ways import is_ours, source_towards
 
@@ -33,11 +33,9 @@ CHECK_THEM = (
     "VPN_ARGS) and VPN_PROTOCOL"
 )
 """openconnect ends with the same exit code whatever is wrong before the tunnel; its words are for people."""
-NO_SERVER = "cannot connect: openconnect needs VPN_SERVER; set it to the server's name"
+NO_SERVER = "cannot connect: saw no VPN_SERVER, which openconnect needs; set it to the server's name"
 LOOK_UP_AGAIN_SECONDS = 3.0
 """While a session is broken the resolver may lie behind it, and openconnect waits for our answer."""
-PINNED_MAX = 64
-"""Each is a rule; a name that has another address each time does not fill the kernel."""
 MADE_SECONDS, MADE_LOOK_SECONDS = 1.0, 0.005
 """How long what we reported may take to stand in the kernel; mostly some ten milliseconds."""
 
@@ -55,12 +53,9 @@ class OpenConnect:
     def __init__(
         self,
         server: str | None,
+        credentials: Credentials,
         *,
         protocol: str,
-        username: Secret | None,
-        password: Secret | None,
-        passphrase: Secret | None,
-        totp: Secret | None,
         interface: str | None,
         args: Sequence[str],
         ipv6: bool,
@@ -73,11 +68,11 @@ class OpenConnect:
         may enter.
         """
         self.makes_tunnel = True
-        self._username = username
+        self._username = credentials.username
         # In the order in which they are asked for: the certificate is shown before anybody logs in.
-        self._answers = tuple(secret for secret in (passphrase, password) if secret)
+        asked = credentials.passphrase, credentials.password
+        self._answers = tuple(secret for secret in asked if secret)
         self._ipv6 = ipv6
-        self._codes: OneTimeCodes | None = None
         arguments = oc_arguments.check(args)
         faults = list(arguments.faults)
         try:
@@ -86,17 +81,10 @@ class OpenConnect:
             faults.append(f"VPN_SERVER={shown(server)} {error}" if server else NO_SERVER)
         faults += oc_arguments.missing_files(arguments)
         if not arguments.certificate:
-            faults += _lacking(username, answer=password or totp)
-            faults += _useless(passphrase)
-        for secret in filter(None, (username, *self._answers)):
-            try:
-                _line(secret)
-            except BadSettings as fault:
-                faults.extend(fault.texts)
-        try:
-            self._codes = OneTimeCodes(totp) if totp else None
-        except BadSettings as fault:
-            faults.extend(fault.texts)
+            faults += _lacking(credentials)
+            faults += _useless(credentials.passphrase)
+        faults += credentials.unfit(_line)
+        self._codes = credentials.codes(faults)
         if faults:
             raise BadSettings(*faults)
         self.title = f"openconnect ({protocol}) to {server}"
@@ -223,13 +211,13 @@ async def _made(stands: Callable[[], bool]) -> None:
                 await asyncio.sleep(MADE_LOOK_SECONDS)
 
 
-def _lacking(username: Secret | None, *, answer: Secret | None) -> list[str]:
-    """Say what lacks for a login without a certificate; `answer` is any secret to answer with."""
-    if username is None:
+def _lacking(credentials: Credentials) -> list[str]:
+    """Say what lacks for a login without a certificate."""
+    if credentials.username is None:
         how = 'set VPN_USERNAME and VPN_PASSWORD, or VPN_ARGS="--certificate /vpn/me.pem"'
-        return [f"cannot log in: neither VPN_USERNAME nor a client certificate is set; {how}"]
-    if answer is None:
-        return ["cannot log in: VPN_USERNAME is set without VPN_PASSWORD; set both"]
+        return [f"cannot log in: saw neither VPN_USERNAME nor a client certificate; {how}"]
+    if not (credentials.password or credentials.totp):
+        return ["cannot log in: saw VPN_USERNAME without VPN_PASSWORD; set both"]
     return []
 
 
@@ -249,7 +237,7 @@ def _line(secret: Secret) -> str:
     """Return a secret that fits into one line; raises BadSettings where it does not, or its file is gone."""
     value = secret.reveal()
     if "\n" in value or "\0" in value:
-        raise BadSettings(f"cannot log in: {secret.name} has a line end or a null byte; correct it")
+        raise BadSettings(f"cannot log in: saw a line end or a null byte in {secret.name}; correct it")
     if len(value.encode()) > LINE_MAX_BYTES:
-        raise BadSettings(f"cannot log in: {secret.name} has more than {LINE_MAX_BYTES} bytes; correct it")
+        raise BadSettings(f"cannot log in: saw more than {LINE_MAX_BYTES} bytes in {secret.name}; correct it")
     return value

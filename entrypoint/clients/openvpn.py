@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from entrypoint.clients import config_file, ovpn_config, ovpn_files, ovpn_login
 from entrypoint.clients.base import Report
+from entrypoint.clients.credentials import Credentials
 from entrypoint.clients.ovpn_channel import Channel
 from entrypoint.clients.ovpn_needs import Wishes
 from entrypoint.faults import BadSettings
-from entrypoint.files import Secret
 from entrypoint.launch import Launch
 from entrypoint.network import MARK
 
@@ -33,11 +33,8 @@ class OpenVPN:
     def __init__(
         self,
         config: Path,
+        credentials: Credentials,
         *,
-        username: Secret | None,
-        password: Secret | None,
-        passphrase: Secret | None,
-        totp: Secret | None,
         interface: str | None,
         args: Sequence[str],
         ipv6: bool,
@@ -48,8 +45,8 @@ class OpenVPN:
         `interface` is the tunnel's name, None for openvpn's choice; `ipv6` whether the container has
         IPv6; `run_dir` a directory that is there and that only we may enter.
         """
-        left_out = {"auth-user-pass"} if username else set()
-        if passphrase or (password and not username):
+        left_out = {"auth-user-pass"} if credentials.username else set()
+        if credentials.passphrase or (credentials.password and not credentials.username):
             left_out.add("askpass")
         text, found = "", []
         try:
@@ -57,16 +54,14 @@ class OpenVPN:
         except ValueError as error:
             found = [str(error)]
         files = ovpn_files.look(text, args, config.absolute().parent, left_out)
-        login, faults = ovpn_login.prepare(
-            username, password, passphrase, totp, key_locked=files.key_locked or files.key_in_pkcs12
-        )
+        login, faults = ovpn_login.prepare(credentials, key_locked=files.key_locked or files.key_in_pkcs12)
         checked = None
         if text:
             wishes = Wishes(
                 scripts=ovpn_config.scripts_wished(args),
-                credentials=bool(login.credentials or username),
+                credentials=bool(login.credentials or credentials.username),
                 passphrase=login.passphrase is not None,
-                codes=totp is not None,
+                codes=credentials.totp is not None,
                 interface=interface is not None,
                 ipv6=ipv6,
             )

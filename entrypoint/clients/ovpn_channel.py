@@ -21,6 +21,7 @@ DRAIN_SECONDS = 1.0
 
 _READ_BYTES = 64 * 1024
 _LINE_LIMIT_BYTES = 256 * 1024
+"""No line of openvpn's is nearly as long; where one is, the talk ends rather than fill memory."""
 
 
 class Channel:

@@ -1,10 +1,11 @@
 """What openvpn's questions are answered with: user name, password, one-time code, passphrase."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entrypoint.clients import management
 from entrypoint.clients import management_commands as commands
+from entrypoint.clients.credentials import Credentials
 from entrypoint.clients.ovpn_needs import Form
 from entrypoint.faults import BadSettings
 from entrypoint.files import Secret
@@ -45,12 +46,12 @@ class Login:
             return self._passphrase(question)
         if question.about != "Auth" or not question.username:
             raise BadSettings(
-                "cannot log in: openvpn asks for a secret that Sidegate has no setting for: "
+                "cannot log in: saw that openvpn asks for a secret that Sidegate has no setting for: "
                 + management.shown(question.about)
             )
         if not self.credentials:
             raise BadSettings(
-                "cannot log in: openvpn asks for user name and password; set VPN_USERNAME and VPN_PASSWORD"
+                "cannot log in: saw that openvpn asks for a login; set VPN_USERNAME and VPN_PASSWORD"
             )
         username, password = (secret.reveal() for secret in self.credentials)
         challenge, self.challenge = self.challenge, None
@@ -73,55 +74,41 @@ class Login:
 
     def _passphrase(self, question: management.Question) -> bytes:
         if not self.passphrase:
-            raise BadSettings("cannot open the private key: it is encrypted; set VPN_KEY_PASSPHRASE")
+            raise BadSettings("cannot open the private key: saw that it is encrypted; set VPN_KEY_PASSPHRASE")
         try:
             return commands.password(question.about, self.passphrase.reveal())
         except ValueError as error:
             raise BadSettings(f"cannot open the private key: {self.passphrase.name} {error}") from None
 
 
-def prepare(
-    username: Secret | None,
-    password: Secret | None,
-    passphrase: Secret | None,
-    totp: Secret | None,
-    *,
-    key_locked: bool,
-) -> tuple[Login, list[str]]:
+def prepare(given: Credentials, *, key_locked: bool) -> tuple[Login, list[str]]:
     """Put together what the settings hold; returns it with every fault of theirs.
 
     `key_locked`: there is a private key that may need a passphrase; then a VPN_PASSWORD without a user name
     is that.
     """
-    if key_locked and password and not (username or passphrase):
-        password, passphrase = None, password
-    login = Login(passphrase=passphrase)
-    faults = [fault for secret in (username, password, passphrase) if secret for fault in _unfit(secret)]
+    if key_locked and given.password and not (given.username or given.passphrase):
+        given = replace(given, password=None, passphrase=given.password)
+    login, username, password = Login(passphrase=given.passphrase), given.username, given.password
+    faults = given.unfit(_see_that_it_is_quotable)
     if username and password:
         login.credentials = (username, password)
     elif username or password:
-        given, lacks = ("VPN_USERNAME", "VPN_PASSWORD") if username else ("VPN_PASSWORD", "VPN_USERNAME")
-        faults.append(f"cannot log in: {given} is set without {lacks}; set both, or none")
-    if totp:
-        try:
-            login.codes = OneTimeCodes(totp)
-        except BadSettings as fault:
-            faults.extend(fault.texts)
-        if not (username or password):
-            faults.append(
-                "cannot log in: VPN_TOTP_SECRET is set without VPN_USERNAME and VPN_PASSWORD; set them, too"
-            )
+        has, lacks = ("VPN_USERNAME", "VPN_PASSWORD") if username else ("VPN_PASSWORD", "VPN_USERNAME")
+        faults.append(f"cannot log in: saw {has} without {lacks}; set both, or none")
+    login.codes = given.codes(faults)
+    if given.totp and not (username or password):
+        faults.append(
+            "cannot log in: saw VPN_TOTP_SECRET without VPN_USERNAME and VPN_PASSWORD; set them, too"
+        )
     return login, faults
 
 
-def _unfit(secret: Secret) -> list[str]:
+def _see_that_it_is_quotable(secret: Secret) -> None:
     try:
         commands.quote(secret.reveal())
-    except BadSettings as fault:
-        return list(fault.texts)
     except ValueError as error:
-        return [f"cannot log in: {secret.name} {error}; correct it"]
-    return []
+        raise BadSettings(f"cannot log in: {secret.name} {error}; correct it") from None
 
 
 def _base64(text: str) -> str:

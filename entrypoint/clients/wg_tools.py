@@ -30,6 +30,7 @@ SOCKETS = Path("/var/run/wireguard")
 """Where wireguard-go listens, and where `wg` looks for it."""
 _PROBE = "sidegate-probe"
 _TRY_AGAIN_SECONDS = 0.005
+"""Between two tries to reach wireguard-go, which listens a moment after its start."""
 LIMIT_SECONDS = 5.0
 """How long a program may take: it needs milliseconds, and some more where the kernel loads a module. `wg`
 waits for ever for a wireguard-go that stands still."""
@@ -156,7 +157,7 @@ async def _run(*argv: str, stdin: str = "") -> str:
                 env={"PATH": os.environ.get("PATH", os.defpath)},
             )
     except OSError as error:
-        raise ToolError(f"cannot run {argv[0]}: {error.strerror}") from None
+        raise ToolError(f"cannot run {argv[0]}: saw {error.strerror}") from None
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             output, errors = await process.communicate()

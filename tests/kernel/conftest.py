@@ -19,6 +19,8 @@ from tests.lab.waiting import until
 
 LIMIT_SECONDS = 5.0
 """Generous, for a machine that does other things: what is measured beside it is some 20 ms."""
+OUTSIDE, OUTSIDE6 = "198.51.100.77", "2001:db8:100::77"
+LAN_HOST, LAN_RESOLVER = "10.20.0.5", "10.20.0.53"
 
 
 class Keeper:
@@ -117,3 +119,15 @@ def bare(namespaces: Namespaces) -> Container:
 def container(bare: Container) -> Container:
     """Give a container in one Docker network of both families."""
     return bare.docker()
+
+
+@pytest.fixture
+def routed(container: Container) -> Container:
+    """Give a container whose router is the world as well: it has the addresses that are tried."""
+    container.router.ip(
+        f"address add {V4.docker_gateway}/16 dev to-eth0",
+        f"address add {V6.docker_gateway}/64 dev to-eth0 nodad",
+        *(f"address add {address}/32 dev lo" for address in (OUTSIDE, LAN_HOST, LAN_RESOLVER)),
+        f"address add {OUTSIDE6}/128 dev lo nodad",
+    )
+    return container

@@ -2,9 +2,9 @@
 
 from ipaddress import IPv4Interface, ip_interface
 
-from entrypoint.detect import Tunnel
 from entrypoint.network import Link, Target
 from entrypoint.probe import Probe
+from entrypoint.tunnels import Tunnel
 from tests.kernel.conftest import Container
 from tests.lab.traffic import serve
 

@@ -1,6 +1,7 @@
 """The kill switch's rules in a namespace, with a client whose server nobody reaches."""
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.conftest import LIMIT_SECONDS, Container
+from tests.kernel.conftest import LAN_HOST, LAN_RESOLVER, LIMIT_SECONDS, OUTSIDE, OUTSIDE6, Container
 from tests.kernel.test_settings_work import started
 from tests.lab.addresses import V4, V6
 from tests.lab.leak_probe import PORT
@@ -16,26 +17,13 @@ from tests.lab.leaks import LeakProbe, outward, track_connections
 from tests.lab.namespaces import Namespace, Namespaces, join
 from tests.lab.sidecar import Sidecar
 from tests.lab.traffic import Capture, connects, reaches, serve
+from tests.lab.tun import attach, ping_packet
 from tests.lab.waiting import until
 
 BACK_SECONDS = 1.5
 """One second is promised; a loaded machine needs some more."""
-OUTSIDE, OUTSIDE6 = "198.51.100.77", "2001:db8:100::77"
-LAN_HOST, LAN_RESOLVER = "10.20.0.5", "10.20.0.53"
 CLIENT = f"host {V4.vpn_endpoint}"
 """Where the client's packets go."""
-
-
-@pytest.fixture
-def routed(container: Container) -> Container:
-    """Give a container whose router is the world as well: it has the addresses that are tried."""
-    container.router.ip(
-        f"address add {V4.docker_gateway}/16 dev to-eth0",
-        f"address add {V6.docker_gateway}/64 dev to-eth0 nodad",
-        *(f"address add {address}/32 dev lo" for address in (OUTSIDE, LAN_HOST, LAN_RESOLVER)),
-        f"address add {OUTSIDE6}/128 dev lo nodad",
-    )
-    return container
 
 
 def closed(container: Container, tmp_path: Path, **environ: str) -> Sidecar:
@@ -115,7 +103,7 @@ def opened_in_place(host: Namespace) -> None:
 
 
 def put_to_sleep(host: Namespace) -> None:
-    """Have the kernel ask none of our chains; nft 1.0.6 then writes of our table what is no JSON."""
+    """Switch the whole table off, which leaves all of it standing; nft 1.0.6 then writes what is no JSON."""
     host.run("nft", "add table inet sidegate { flags dormant; }")
 
 
@@ -188,6 +176,26 @@ def test_a_stop_leaves_it_closed_and_off_opens_it(routed: Container, tmp_path: P
         until(lambda: capture.packets, LIMIT_SECONDS, "what gets out of the open gate")
     assert table(routed.host) == ""
     assert opened.terminate() == 0
+
+
+def test_what_is_no_gate_is_not_called_one(routed: Container, tmp_path: Path) -> None:
+    """A killed run's UDP replies alone open and close nothing; a gate beside them is opened aloud."""
+    udp = {"UDP_REPLY_PORTS": "53"}
+    first = started(routed, tmp_path, **udp)
+    first.wait_for_line("openvpn: ")
+    first.kill()
+    second = started(routed, tmp_path)
+    second.wait_for_line("nft delete table inet sidegate")
+    second.kill()
+    third = started(routed, tmp_path, **udp)
+    third.wait_for_line("openvpn: ")
+    third.kill()
+    fourth = closed(routed, tmp_path, **udp)
+    fourth.kill()
+    fifth = started(routed, tmp_path, **udp)
+    fifth.wait_for_line("opening the gate that an earlier run left closed")
+    until(lambda: "chain output" not in table(routed.host), LIMIT_SECONDS, "the open gate")
+    assert [line for each in (second, fourth) for line in each.lines if "gate that an earlier" in line] == []
 
 
 def test_bad_settings_do_not_leave_it_open(routed: Container, tmp_path: Path) -> None:
@@ -268,6 +276,31 @@ def test_what_is_forwarded_for_neighbours_does_not_leave_either(
     assert "counter packets 0" not in routed.host.run("nft", "list", "table", "inet", "seen").stdout
 
 
+def test_what_comes_by_the_tunnel_is_answered_by_it_or_not_at_all(
+    routed: Container, namespaces: Namespaces, tmp_path: Path
+) -> None:
+    """A VPN peer asks at the container's own address, and at a neighbour's behind it."""
+    (neighbour,) = namespaces.add("neighbour")
+    join(neighbour, "eth0", routed.host, "eth1")
+    neighbour.ip("address add 172.31.0.9/16 dev eth0", "route add default via 172.31.0.2")
+    routed.host.ip("address add 172.31.0.2/16 dev eth1")
+    routed.host.sysctl("net/ipv4/ip_forward", 1)
+    closed(routed, tmp_path)
+    routed.tunnel()
+    with (
+        Capture(routed.router, "to-eth0", f"dst host {OUTSIDE}") as leaks,
+        Capture(neighbour, "eth0", f"src host 172.31.0.9 and dst host {OUTSIDE}") as answers,
+        routed.host.call(lambda: attach("tun0")) as tunnel,
+    ):
+        until(lambda: "LOWER_UP" in routed.host.run("ip", "link", "show", "tun0").stdout, 5, "the link")
+        for asked in (V4.sidecar, "172.31.0.9"):
+            tunnel.write(ping_packet(OUTSIDE, asked))
+        until(lambda: answers.packets, LIMIT_SECONDS, "the neighbour's answer")
+        asked_itself = routed.host.run("nstat", "-az", "IcmpInEchos").stdout
+    assert re.search(r"IcmpInEchos +1 ", asked_itself), asked_itself
+    assert leaks.packets == []
+
+
 def test_without_net_admin_it_is_refused(container: Container, tmp_path: Path) -> None:
     """Exit code 77, and what to add."""
     sidecar = Sidecar(container.host, tmp_path / "box", {"KILL_SWITCH": "on"}, capabilities=())
@@ -292,8 +325,8 @@ def test_without_nftables_it_is_refused(container: Container, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("environ", "why"),
     [
-        ({"VPN_CLIENT": "none"}, "VPN_CLIENT=none nothing tells the packets"),
-        ({"VPN_CLIENT": "command", "VPN_COMMAND": "true"}, "name its servers in VPN_SERVER"),
+        ({"VPN_CLIENT": "none"}, "VPN_CLIENT=none, with which nothing tells the packets"),
+        ({"VPN_CLIENT": "command", "VPN_COMMAND": "true"}, "saw no VPN_SERVER"),
     ],
 )
 def test_a_client_that_nothing_tells_apart_is_refused(

@@ -1,11 +1,12 @@
 """What a killed run leaves to the next one: what it noted of the main table, and what it did not."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.kernel.conftest import Container
-from tests.kernel.held import everything, ours, routes
+from tests.kernel.held import FAMILIES, everything, ours, routes
 from tests.lab.waiting import until
 
 INTERNAL = {"GATEWAYS": "eth0=172.30.0.1"}
@@ -105,3 +106,52 @@ def test_no_default_is_put_beside_a_tunnels(container: Container) -> None:
     of_ipv4 = [line for line in main_routes(container) if ":" not in line]
     assert of_ipv4 == [line for line in before if ":" not in line]
     assert of_ipv4 == ["default dev tun0 scope link metric 7 table main proto boot"]
+
+
+def defaults(container: Container) -> list[dict[str, Any]]:
+    """Return the main table's default routes with all that the kernel knows of them."""
+    return [
+        route for option in FAMILIES for route in container.host.ip_json(option, "route", "show", "default")
+    ]
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "link down and up"])
+def test_a_default_route_comes_back_with_its_source_and_mtu(
+    container: Container, tmp_path: Path, *, killed: bool
+) -> None:
+    """Some engines give it both: without them packets are too large, or come from another address."""
+    container.host.ip(
+        "address add 172.30.0.7/16 dev eth0",
+        "route replace default via 172.30.0.1 dev eth0 src 172.30.0.7 mtu 1400",
+        "route replace default via fd00:30::1 dev eth0 src fd00:30::2 mtu 1400",
+    )
+    before = defaults(container)
+    assert [(route["prefsrc"], route["metrics"]) for route in before] == [
+        ("172.30.0.7", [{"mtu": 1400}]),
+        ("fd00:30::2", [{"mtu": 1400}]),
+    ]
+    keeper = container.keep(run_dir=tmp_path).watching()
+    if killed:
+        keeper.process.kill()
+        container.host.ip("route del default via 172.30.0.1", "route del default via fd00:30::1")
+        container.keep(run_dir=tmp_path).watching()
+    else:
+        container.host.ip(
+            "link set eth0 down", "link set eth0 up", "address add fd00:30::2/64 dev eth0 nodad"
+        )
+    until(lambda: defaults(container) == before, 5, "both default routes")
+
+
+def test_a_default_route_comes_back_without_a_source_that_is_gone(
+    container: Container, tmp_path: Path
+) -> None:
+    """The kernel would refuse it, and the client could not reach its server."""
+    container.host.ip(
+        "address add 172.30.0.7/16 dev eth0", "route replace default via 172.30.0.1 dev eth0 src 172.30.0.7"
+    )
+    container.keep(run_dir=tmp_path).watching().process.kill()
+    container.host.ip("address del 172.30.0.7/16 dev eth0")  # and the route with it
+    container.keep(run_dir=tmp_path).watching()
+    way_out = {"dst": "default", "gateway": "172.30.0.1", "dev": "eth0", "flags": []}
+    until(lambda: {**defaults(container)[0], **way_out} == defaults(container)[0], 5, "the default route")
+    assert "prefsrc" not in defaults(container)[0]

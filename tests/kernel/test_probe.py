@@ -6,9 +6,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import pytest
 
 from entrypoint import probe as module
-from entrypoint.detect import Tunnel
 from entrypoint.network import Target
 from entrypoint.probe import FAILURES_MAX, Probe
+from entrypoint.tunnels import Tunnel
 from tests.kernel.conftest import Container
 from tests.kernel.probing import ANSWERS, TUNNEL, probing
 from tests.kernel.scripted import comes, inside

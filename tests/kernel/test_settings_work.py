@@ -58,7 +58,7 @@ def vpn_client(_: Container, tmp_path: Path, sample: str) -> None:
     """Look at the configuration for `auto` only."""
     config = tmp_path / "work.conf"
     config.write_text("[Interface]\nPrivateKey = x\n")
-    for client, why in (("auto", "PrivateKey is no key"), (sample, "it is a configuration of WireGuard")):
+    for client, why in (("auto", "PrivateKey is no key"), (sample, "saw a configuration of WireGuard")):
         settings = load({"VPN_CLIENT": client, "VPN_CONFIG": str(config)})[0]
         with pytest.raises(BadSettings, match=why):
             choose.create(settings, tmp_path, ipv6=True)

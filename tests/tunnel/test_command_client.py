@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from entrypoint.clients.servers import PINNED_MAX
 from tests.lab.addresses import SERVICE_PORT, V4, V6
+from tests.lab.dns_server import DnsServer
+from tests.lab.sidecar import Sidecar
 from tests.lab.topology import Lab
 from tests.lab.traffic import reaches
 from tests.lab.vendor import DaemonVendorServer, VendorServer
@@ -20,6 +23,7 @@ from tests.tunnel.product import (
     echoes,
     first_line,
     kill,
+    our_rules,
     programs,
     seconds_until,
 )
@@ -138,3 +142,21 @@ def test_a_program_that_fails_is_named_and_the_lan_is_kept(lab: Lab, vendor: Any
         )
         assert reaches(lab.laptop, V4.server_a, SERVICE_PORT) is None
         assert sidecar.terminate() == 0
+
+
+def test_a_name_with_very_many_addresses_does_not_fill_the_kernel(lab: Lab, tmp_path: Path) -> None:
+    """The first ones are kept on the gateway: each is a rule that every packet is held against."""
+    many = " ".join(f"203.0.113.{number}" for number in range(1, 200))
+    DnsServer(lab.server_a, V4.internet_a, {"many.example": many}).start()
+    command = {"VPN_CLIENT": "command", "VPN_COMMAND": "sleep 60", "VPN_SERVER": "many.example"}
+    sidecar = Sidecar(lab.sidecar, tmp_path / "container", command)
+    sidecar.directory.mkdir()
+    (sidecar.directory / "resolv.conf").write_text(f"nameserver {V4.internet_a}\n")
+    sidecar.start()
+
+    def pinned() -> int:
+        return len([rule for rule in our_rules(lab.sidecar) if rule.get("dst", "").startswith("203.0.113.")])
+
+    until(lambda: programs(lab.sidecar, "sleep") and pinned(), 10, "the addresses")
+    assert pinned() == PINNED_MAX
+    assert sidecar.terminate() == 0

@@ -335,13 +335,16 @@ REFUSED = {
         "VPN_PROTOCOL='anyconect' is not known; take one of anyconnect",
     ),
     "server": ({"VPN_SERVER": "vpn example"}, "VPN_SERVER='vpn example' is no server"),
-    "nobody": ({"VPN_USERNAME": ""}, "neither VPN_USERNAME nor a client certificate is set"),
-    "no-password": ({"VPN_PASSWORD": ""}, "VPN_USERNAME is set without VPN_PASSWORD"),
+    "nobody": ({"VPN_USERNAME": ""}, "saw neither VPN_USERNAME nor a client certificate"),
+    "no-password": ({"VPN_PASSWORD": ""}, "VPN_USERNAME without VPN_PASSWORD"),
     "passphrase": ({"VPN_KEY_PASSPHRASE": "x"}, "VPN_KEY_PASSPHRASE: VPN_ARGS names no client certificate"),
     "totp": ({"VPN_TOTP_SECRET": "not base32!"}, "VPN_TOTP_SECRET"),
     "script": ({"VPN_ARGS": "--script /bin/true"}, "--script: addresses and routes are set by Sidegate"),
-    "config": ({"VPN_CONFIG": "/vpn/x"}, "cannot use VPN_CONFIG: VPN_CLIENT=openconnect has no use for it"),
-    "no-server": ({"VPN_SERVER": ""}, "openconnect needs VPN_SERVER"),
+    "config": (
+        {"VPN_CONFIG": "/vpn/x"},
+        "cannot use VPN_CONFIG: saw that VPN_CLIENT=openconnect has no use for it",
+    ),
+    "no-server": ({"VPN_SERVER": ""}, "saw no VPN_SERVER, which openconnect needs"),
 }
 
 

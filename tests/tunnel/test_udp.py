@@ -12,7 +12,7 @@ from tests.lab.udp import seen_as, serve_udp
 from tests.lab.waiting import until
 from tests.tunnel.product import BACK_WITHIN, PUSH, AnyProduct, Product
 
-LISTED, RANGED, OTHER = 53, 5005, 6000
+LISTED, RANGED, OTHER, LATE = 53, 5005, 6000, 6001
 PORTS = f"{LISTED} 5000-5100,5050-5200"
 BOTH = (V4, V6)
 
@@ -64,8 +64,15 @@ def test_services_that_would_need_it_are_told_once(standing: Product, up: Sideca
     """The log names the ports that are not listed, ours and the client's not among them."""
     line = up.wait_for_line("UDP services on every address")
     assert line.endswith(f"set UDP_REPLY_PORTS={OTHER}")
-    assert len([line for line in up.lines if "UDP services on every" in line]) == 1
+    assert len([line for line in up.lines if line.endswith(f"set UDP_REPLY_PORTS={OTHER}")]) == 1
     assert standing.host.run("ss", "-Hulnp").stdout.count("openvpn") >= 1
+
+
+def test_a_service_that_starts_after_the_tunnel_is_told_of(standing: Product, up: Sidecar) -> None:
+    """As most do: compose starts them once the sidecar is healthy."""
+    up.wait_for_line("UDP services on every address")
+    serve_udp(standing.host, LATE)
+    up.wait_for_line(f"set UDP_REPLY_PORTS={OTHER},{LATE}$", 15)
 
 
 def test_all_ports_the_second_network_and_the_end(lab: Lab, product: Product) -> None:

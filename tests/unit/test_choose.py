@@ -89,7 +89,7 @@ def test_a_file_in_the_folders_place_is_told(
     (tmp_path / "file").write_text(OPENVPN)
     monkeypatch.setattr(choose, "CONFIG_FOLDER", tmp_path / "file")
     (fault,) = faults()
-    assert "it is a file; mount its folder there" in fault
+    assert "saw a file there; mount its folder there" in fault
     assert not list(folder.iterdir())
 
 
@@ -98,7 +98,7 @@ def test_a_web_page_is_told_once(folder: Path, faults: Callable[..., tuple[str, 
     """Not by what a client would make of its first line."""
     (folder / "my.ovpn").write_text(PAGE)
     (fault,) = faults(VPN_CLIENT=asked)
-    assert "it is no configuration of OpenVPN, nor of WireGuard" in fault
+    assert "saw no configuration of OpenVPN, nor of WireGuard" in fault
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_another_clients_file_is_told(
     (folder / "my.conf").write_text(text)
     (fault,) = faults(VPN_CLIENT=asked)
     assert fault == (
-        f"cannot use VPN_CONFIG={folder}/my.conf: it is a configuration of {name}; "
+        f"cannot use VPN_CONFIG={folder}/my.conf: saw a configuration of {name}; "
         f"leave VPN_CLIENT={asked} out, or set VPN_CLIENT={name.lower()}"
     )
 
@@ -123,11 +123,14 @@ def test_where_the_file_chose_the_client_it_is_named(
     """Nobody set VPN_CLIENT, so no advice to set it otherwise."""
     (folder / "wg0.conf").write_text(WIREGUARD)
     assert faults(VPN_USERNAME="alice") == (
-        f"cannot use VPN_USERNAME: {folder}/wg0.conf, which is wireguard's, has no use for it; leave it out",
+        (
+            f"cannot use VPN_USERNAME: saw that {folder}/wg0.conf, which is wireguard's, has no use for it; "
+            "leave it out"
+        ),
     )
     (fault,) = faults(VPN_CLIENT="wireguard", VPN_USERNAME="alice")
     assert fault == (
-        "cannot use VPN_USERNAME: VPN_CLIENT=wireguard has no use for it; "
+        "cannot use VPN_USERNAME: saw that VPN_CLIENT=wireguard has no use for it; "
         "leave it out, or set VPN_CLIENT=openvpn or openconnect"
     )
 

@@ -120,7 +120,9 @@ def test_a_client_without_its_command_is_refused() -> None:
 def test_what_a_command_does_not_use_is_refused(name: str) -> None:
     """Who sets a password believes that it is used; no value is shown."""
     (text,) = faults({**COMMAND, name: "/hunter2"})
-    assert text.startswith(f"cannot use {name}: VPN_CLIENT=command has no use for it; leave it out, or set ")
+    assert text.startswith(
+        f"cannot use {name}: saw that VPN_CLIENT=command has no use for it; leave it out, or set "
+    )
     assert "hunter2" not in text
 
 
@@ -146,11 +148,11 @@ def test_a_command_needs_its_client_to_be_named(tmp_path: Path) -> None:
     (tmp_path / "a.ovpn").write_text("client\ndev tun\nremote 192.0.2.1 1194\n<ca>\n</ca>\n")
     found = {"VPN_CONFIG": str(tmp_path / "a.ovpn")}
     assert faults({**found, "VPN_COMMAND": "true"})[-1] == (
-        f"cannot use VPN_COMMAND: {found['VPN_CONFIG']}, which is openvpn's, has no use for it; "
+        f"cannot use VPN_COMMAND: saw that {found['VPN_CONFIG']}, which is openvpn's, has no use for it; "
         "leave it out, or set VPN_CLIENT=command"
     )
     assert faults({"VPN_COMMAND": "true"}) == (
-        "cannot use VPN_COMMAND: no VPN_CLIENT is set; set VPN_CLIENT=command, or leave it out",
+        "cannot use VPN_COMMAND: saw no VPN_CLIENT; set VPN_CLIENT=command, or leave it out",
     )
 
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.detect import ContainerNetwork, Gateways, NextHop, container_networks, tunnels, why_none
+from entrypoint.detect import ContainerNetwork, Gateways, NextHop, container_networks, why_none
 from entrypoint.network import PROTOCOL, TUNNEL_KINDS, Route, Snapshot
+from entrypoint.tunnels import tunnels
 from tests.unit.kernel_values import DOCKER, DUAL, Seen, route
 
 NOTHING_REMEMBERED: dict[tuple[str, object], NextHop] = {}
@@ -222,7 +223,7 @@ def test_an_address_of_our_own_is_no_gateway(own: str) -> None:
     """Whichever link it is on; the text says which setting names it."""
     seen = DOCKER.link("eth1").address("eth1", "10.98.0.2/24")
     network = next(found for found in find(seen, {("eth0", 4): ip_address(own)}) if found.link == "eth0")
-    assert network.problem == f"cannot use GATEWAYS=eth0={own}: it is our own address; name the router's"
+    assert network.problem == f"cannot use GATEWAYS=eth0={own}: saw our own address; name the router's"
     assert network.gateway is None
 
 

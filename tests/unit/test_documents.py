@@ -120,3 +120,17 @@ def test_the_hook_for_docker_run_reaches_the_hook_as_it_is_meant() -> None:
     name, _, value = given.stdout.partition("=")
     assert name == "ON_UP"
     assert parse.command(value) == ("sh", "-c", "echo $SIDEGATE_ADDRESSES >/tmp/vpn")
+
+
+def test_every_room_is_described() -> None:
+    """Each module of the entrypoint and each folder of tests, and no file that is there no more."""
+    told = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    modules = {path.name for path in (ROOT / "entrypoint").glob("*.py")} - {"__init__.py"}
+    folders = {f"tests/{path.parent.name}/" for path in (ROOT / "tests").glob("*/__init__.py")}
+    rooms = {
+        quoted for line in told.splitlines() if line.startswith("|") for quoted in _CELL_CODE.findall(line)
+    }
+    assert (modules | folders) - rooms == set()
+    of_ours = {room for room in rooms if room.endswith(".py") and "/" not in room}
+    known = {path.name for folder in (*_CODE, "tests", "bench") for path in (ROOT / folder).rglob("*.py")}
+    assert of_ours - known == set()

@@ -328,7 +328,7 @@ def test_a_question_without_credentials_is_named_and_ends_the_process(tmp_path: 
 
     assert b"password" not in asyncio.run(scenario())
     assert reports[-1].failure == (
-        "cannot log in: openvpn asks for user name and password; set VPN_USERNAME and VPN_PASSWORD"
+        "cannot log in: saw that openvpn asks for a login; set VPN_USERNAME and VPN_PASSWORD"
     )
     assert reports[-1].rejected
 

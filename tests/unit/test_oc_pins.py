@@ -2,7 +2,8 @@
 
 from ipaddress import IPv4Address
 
-from entrypoint.clients.openconnect import PINNED_MAX, pins
+from entrypoint.clients.openconnect import pins
+from entrypoint.clients.servers import PINNED_MAX
 from entrypoint.network import IPAddress
 
 FIRST = IPv4Address("198.51.100.0")

@@ -341,7 +341,7 @@ def test_faults_of_file_arguments_and_credentials_come_together(make: Callable[.
     texts = caught.value.texts
     assert len(texts) == 6
     assert "VPN_USERNAME holds a line break" in texts[0]
-    assert "VPN_USERNAME is set without VPN_PASSWORD" in texts[1]
+    assert "VPN_USERNAME without VPN_PASSWORD" in texts[1]
     assert "hidden" not in str(caught.value)
 
 
@@ -387,12 +387,11 @@ def test_a_file_of_another_user_is_explained(make: Callable[..., OpenVPN], tmp_p
     drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     program = f"""
 from pathlib import Path
+from entrypoint.clients.credentials import Credentials
 from entrypoint.clients.openvpn import OpenVPN
 from entrypoint.faults import BadSettings
-names = ("username", "password", "passphrase", "totp", "interface")
-nothing = {{"args": (), **dict.fromkeys(names)}}
 try:
-    OpenVPN(Path({str(config)!r}), ipv6=True, run_dir=Path(), **nothing)
+    OpenVPN(Path({str(config)!r}), Credentials(), interface=None, args=(), ipv6=True, run_dir=Path())
 except BadSettings as fault:
     print(fault)
 """

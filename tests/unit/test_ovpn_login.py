@@ -1,10 +1,12 @@
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from entrypoint.clients import management
+from entrypoint.clients.credentials import Credentials
 from entrypoint.clients.openvpn import SOCKET_NAME
 from entrypoint.clients.ovpn_login import Login, prepare
 from entrypoint.clients.ovpn_needs import Form
@@ -14,6 +16,7 @@ from entrypoint.onetime import OneTimeCodes
 from tests.unit.openvpn_maker import make_openvpn
 
 NAME, WORD = Secret("VPN_USERNAME", "ada"), Secret("VPN_PASSWORD", "bar")
+BOTH = Credentials(username=NAME, password=WORD)
 TOTP = Secret("VPN_TOTP_SECRET", "JBSWY3DPEHPK3PXP")
 LOGIN_QUESTION = management.Question("Auth", username=True)
 CONFIG = "client\ndev tun\nremote 192.0.2.1\npeer-fingerprint 00\n"
@@ -39,7 +42,7 @@ def test_a_code_goes_where_the_server_looks_for_it(
         return "867530"
 
     monkeypatch.setattr(OneTimeCodes, "fresh", fresh)
-    login, faults = prepare(NAME, WORD, None, TOTP, key_locked=False)
+    login, faults = prepare(replace(BOTH, totp=TOTP), key_locked=False)
     login.form = form
     assert faults == []
     assert answered(login) == ['username "Auth" "ada"', f'password "Auth" {password}']
@@ -48,7 +51,7 @@ def test_a_code_goes_where_the_server_looks_for_it(
 @pytest.mark.parametrize("question", ["HTTP Proxy", "Token"])
 def test_a_question_without_a_setting_is_named(question: str) -> None:
     """It would wait for an answer forever."""
-    login, _ = prepare(NAME, WORD, None, None, key_locked=False)
+    login, _ = prepare(BOTH, key_locked=False)
     with pytest.raises(BadSettings, match=question):
         answered(login, management.Question(question, username=True))
 
@@ -57,12 +60,12 @@ def test_the_key_has_its_own_word_or_the_password_without_a_name() -> None:
     """VPN_KEY_PASSPHRASE goes before; a password where no key is locked is half a login."""
     key = management.Question("Private Key", username=False)
     own = Secret("VPN_KEY_PASSPHRASE", "sesame")
-    assert answered(prepare(NAME, WORD, own, None, key_locked=True)[0], key)[0].endswith('"sesame"')
-    assert answered(prepare(None, WORD, None, None, key_locked=True)[0], key)[0].endswith('"bar"')
-    _, (fault,) = prepare(None, WORD, None, None, key_locked=False)
-    assert "VPN_PASSWORD is set without VPN_USERNAME" in fault
+    assert answered(prepare(replace(BOTH, passphrase=own), key_locked=True)[0], key)[0].endswith('"sesame"')
+    assert answered(prepare(Credentials(password=WORD), key_locked=True)[0], key)[0].endswith('"bar"')
+    _, (fault,) = prepare(Credentials(password=WORD), key_locked=False)
+    assert "VPN_PASSWORD without VPN_USERNAME" in fault
     with pytest.raises(BadSettings, match="set VPN_KEY_PASSPHRASE"):
-        answered(prepare(NAME, WORD, None, None, key_locked=True)[0], key)
+        answered(prepare(BOTH, key_locked=True)[0], key)
 
 
 def test_a_challenge_is_answered_in_its_session_alone(tmp_path: Path) -> None:

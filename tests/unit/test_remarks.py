@@ -23,9 +23,10 @@ def test_a_link_that_is_no_tunnel_cannot_become_one(name: str, *, refused: bool)
 @pytest.mark.parametrize(
     ("seen", "link", "gateway", "remark"),
     [
-        (BOTH, "eth0", "172.30.0.9", None),
-        (BOTH, "eth0", "fd00:30::9", None),
-        (BOTH, "eth0", "fe80::9", None),
+        (BOTH, "eth0", "172.30.0.1", None),
+        (BOTH, "eth0", "172.30.0.9", "goes before 172.30.0.1, which a default route names"),
+        (BOTH, "eth0", "fd00:30::9", "goes before fd00:30::1, which a default route names"),
+        (BOTH, "eth0", "fe80::9", "goes before fd00:30::1, which a default route names"),
         (DOCKER, "eth0", "fd00:30::9", None),
         (POD, "eth0", "169.254.1.1", None),
         (POD, "eth0", "10.244.0.1", None),

@@ -216,6 +216,14 @@ def test_a_secrets_file_is_advised_like_a_secrets_file() -> None:
     assert text.endswith("write it from the root, like /run/secrets/vpn_password")
 
 
+@pytest.mark.parametrize("value", ["53", "53 27015-27020", "all"])
+def test_a_port_that_kubernetes_would_not_set_is_a_typo(value: str) -> None:
+    """What it sets is an address: a letter less of ours looks like the port of a service."""
+    assert load({"UDP_REPLY_PORT": value})[1] == [
+        "UDP_REPLY_PORT is no setting of ours and is ignored; did you mean UDP_REPLY_PORTS?"
+    ]
+
+
 def test_one_letter_less_is_a_typo_too() -> None:
     """A name of one word begins like none of ours once a letter of it is missing."""
     assert load({"GATEWAY": "eth1=172.31.0.1"})[1] == [

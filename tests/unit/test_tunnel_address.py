@@ -26,7 +26,6 @@ AROUND = Neighbourhood(
         ("fd00:30::2", "the address of eth0"),
         ("fd00:30::1", "the gateway of eth0"),
         ("10.21.0.53", "a resolver of the container"),
-        ("10.20.0.77", "in LAN_NETWORKS (10.20.0.0/24)"),
         ("10.22.0.5", "the address of a host that is connected with us"),
     ],
 )
@@ -36,6 +35,14 @@ def test_an_address_that_somebody_has_is_refused(address: str, whose: str) -> No
     assert told == (
         f"its tunnel was given {address}, which is {whose}: who has it would never be answered; "
         "have the VPN give another address"
+    )
+
+
+def test_an_address_of_the_lan_names_the_setting_that_says_so() -> None:
+    """Most likely the VPN's own network was put there."""
+    assert refusal([ip_address("10.20.0.77")], AROUND) == (
+        "its tunnel was given 10.20.0.77, which is in LAN_NETWORKS (10.20.0.0/24): who has it would never be "
+        "answered; have the VPN give another address, or take it out of LAN_NETWORKS"
     )
 
 

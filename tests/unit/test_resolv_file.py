@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint import dns
+from entrypoint import resolv_file
 
 ROOM = 100
 
@@ -28,10 +28,11 @@ def test_a_disk_that_is_full_in_the_middle_leaves_what_stood_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel writes what fits and says how much that was."""
-    monkeypatch.setattr(dns, "FILE", tmp_path / "resolv.conf")
+    file = tmp_path / "resolv.conf"
+    monkeypatch.setattr(resolv_file, "FILE", file)
     old = b"nameserver 192.0.2.1\n"
-    dns.FILE.write_bytes(old)
+    file.write_bytes(old)
     with pytest.raises(OSError, match="No space left") as raised, little_room():
-        dns.write("search " + "x" * ROOM + "\n")
+        resolv_file.write("search " + "x" * ROOM + "\n")
     assert raised.value.errno == errno.ENOSPC
-    assert dns.FILE.read_bytes() == old
+    assert file.read_bytes() == old
