@@ -9,7 +9,16 @@ from ipaddress import collapse_addresses, ip_network
 
 from entrypoint.chains import Chain, Place
 from entrypoint.names import is_address, wire
-from entrypoint.network import DISCARD_PORT, IPV6, MARK, NOBODY, TUNNEL_KINDS, IPAddress, IPNetwork
+from entrypoint.network import (
+    DISCARD_PORT,
+    DOCKER_RESOLVER,
+    IPV6,
+    MARK,
+    NOBODY,
+    TUNNEL_KINDS,
+    IPAddress,
+    IPNetwork,
+)
 
 QUESTION_SLACK_BYTES = 64
 """What a resolver adds behind the question (EDNS), and no more: a name's question is no tunnel."""
@@ -90,7 +99,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         _REPLY,
         f"meta mark {MARK:#x} accept",
         *_BY_WAY_OF,
-        *(rule for name in openings.names for rule in _question(name)),
+        *(rule for name in openings.names for rule in _question("udp dport 53", name)),
         *_towards(hosts),
         _NO_NAMES,
         *(by_owner + rule for rule in _towards(servers)),
@@ -112,6 +121,21 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         Chain("taken_up", Place("filter", "input", 0), "accept", (taken_up,)),
         Chain("came_in", Place("filter", "prerouting", _MANGLE), "accept", (_NOTE_TUNNEL,)),
     )
+
+
+def of_docker(names: Iterable[str], nobodys: str = "") -> tuple[Chain, ...]:
+    """Return what lets nothing but questions for these names through to Docker's resolver.
+
+    The question for a name that nobody has does not leave this namespace.
+    """
+    # Docker's own rules have changed the port by now.
+    there = f"ip daddr {DOCKER_RESOLVER}"
+    rules = (
+        *_question('oifname != "lo" udp dport 53', nobodys, "drop"),
+        *(rule for name in (*names, nobodys) for rule in _question(there, name)),
+        f"{there} ct direction original drop",
+    )
+    return (Chain("docker_names", Place("filter", "output", -1), "accept", rules),)
 
 
 def whole_names(names: Iterable[str], search: Sequence[str]) -> tuple[str, ...]:
@@ -140,8 +164,8 @@ def _towards(networks: Collection[IPNetwork]) -> list[str]:
     return rules
 
 
-def _question(name: str) -> list[str]:
-    """Return the rule that lets a DNS question for this name through, by what the packet itself says.
+def _question(where: str, name: str, verdict: str = "accept") -> list[str]:
+    """Return the rule for a DNS question for this name, by what the packet itself says.
 
     Behind the 8 bytes of UDP stand 12 of DNS (RFC 1035, 4.1.1), the fifth and sixth being the number of
     questions, then the name: each label behind its length, letters of either case, and a zero.
@@ -157,4 +181,4 @@ def _question(name: str) -> list[str]:
         bits = 8 * len(part)
         matches.append(f"@th,{160 + 8 * at},{bits} & 0x{mask.hex()} == 0x{value.hex()}")
     longest = 8 + 12 + len(asked) + 4 + QUESTION_SLACK_BYTES
-    return [f"udp dport 53 udp length <= {longest} @th,96,16 1 {' '.join(matches)} accept"]
+    return [f"{where} udp length <= {longest} @th,96,16 1 {' '.join(matches)} {verdict}"]

@@ -4,11 +4,11 @@ import logging
 import os
 from collections.abc import Sequence
 
-from entrypoint import firewall, machine
+from entrypoint import firewall, machine, passed_on
 from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
-from entrypoint.gate import CHAIN, Openings, chains, whole_names
+from entrypoint.gate import CHAIN, Openings, chains, of_docker, whole_names
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 from entrypoint.view import refuse_host
@@ -26,6 +26,9 @@ class KillSwitch:
         self.on = settings.kill_switch == "on"
         self.names: Sequence[str] = ()
         """The client's servers, as far as they are names."""
+        self._nobodys = passed_on.nobodys_name() if passed_on.is_there() else ""
+        """What Docker's resolver is asked for; empty once it is known whether he asks past the gate."""
+        self._docker_passes = False
         self._settings = settings
         self._reconciler = reconciler
         self._firewall = walls
@@ -66,6 +69,8 @@ class KillSwitch:
                 f"cannot close the gate that KILL_SWITCH=on asks for: {self.problem}; it takes a kernel with "
                 "nftables (Linux 5.6 or newer, `modprobe nf_tables nf_conntrack nft_fib_inet` on the host)"
             )
+        if self._nobodys:
+            await self._ask_docker(self._nobodys)
 
     def tell(self) -> None:
         """Say at the end, whatever the end is, that the gate stays."""
@@ -78,12 +83,26 @@ class KillSwitch:
             return
         view = self._reconciler.view
         connected = tuple(dict.fromkeys(network.network for network in view.networks))
+        names = whole_names(self.names, machine.search_domains())
         openings = Openings(
             connected=connected,
             listed=self._settings.lan_networks or (),
             servers=self._reconciler.brought.pinned,
             user=os.geteuid(),
-            names=whole_names(self.names, machine.search_domains()),
+            names=names,
             ephemeral=machine.ephemeral_ports(),
         )
-        await self._firewall.want(PART, chains(openings))
+        closed = chains(openings)
+        if self._docker_passes or self._nobodys:
+            closed += of_docker(names, self._nobodys)
+        await self._firewall.want(PART, closed)
+
+    async def _ask_docker(self, nobodys: str) -> None:
+        self._docker_passes, self._nobodys = await passed_on.is_answered(nobodys), ""
+        if self._docker_passes:
+            log.warning(
+                "Docker's resolver asks in the host's own network, past the gate, so it is asked for the VPN "
+                "server's name alone, and no neighbour is found by name; to find them, name another resolver "
+                "for this container (compose: `dns: [1.1.1.1]`)"
+            )
+        await self.follow()

@@ -12,7 +12,8 @@ import pytest
 from tests.kernel.conftest import LAN_HOST, LAN_RESOLVER, LIMIT_SECONDS, OUTSIDE, OUTSIDE6, Container
 from tests.kernel.test_settings_work import started
 from tests.lab.addresses import V4, V6
-from tests.lab.leak_probe import PORT
+from tests.lab.dns_server import DnsServer
+from tests.lab.leak_probe import NAME, PORT, question
 from tests.lab.leaks import LeakProbe, outward, track_connections
 from tests.lab.namespaces import Namespace, Namespaces, join
 from tests.lab.sidecar import Sidecar
@@ -299,6 +300,52 @@ def test_what_comes_by_the_tunnel_is_answered_by_it_or_not_at_all(
         asked_itself = routed.host.run("nstat", "-az", "IcmpInEchos").stdout
     assert re.search(r"IcmpInEchos +1 ", asked_itself), asked_itself
     assert leaks.packets == []
+
+
+def asked(host: Namespace, resolver: str, name: str) -> bool:
+    """Whether a resolver answers a question for a name."""
+
+    def ask() -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(0.3)
+            asking.connect((resolver, 53))
+            try:
+                asking.send(question(name))
+                return bool(asking.recv(512))
+            except OSError:
+                return False
+
+    return host.call(ask)
+
+
+def test_dockers_resolver_is_asked_for_nothing_where_it_asks_past_the_gate(
+    routed: Container, tmp_path: Path
+) -> None:
+    """One that answers while nobody gets out is no way out either; the control: it was one before."""
+    resolver = DnsServer(routed.host, "127.0.0.11", {"neighbour": "172.30.0.3"}).start()
+    assert asked(routed.host, "127.0.0.11", NAME)
+    before = len(resolver.asked)
+    sidecar = closed(routed, tmp_path)
+    assert sidecar.wait_for_line("Docker's resolver asks in the host's own network, past the gate")
+    assert not asked(routed.host, "127.0.0.11", NAME)
+    (nobodys,) = resolver.asked[before:]
+    assert nobodys.endswith(".example")
+    assert nobodys != NAME
+
+
+def test_dockers_resolver_is_asked_for_neighbours_where_the_gate_holds_it(
+    routed: Container, tmp_path: Path
+) -> None:
+    """One that asks in the container's own network is held by the gate, and left alone."""
+    names = {"neighbour": "172.30.0.3"}
+    resolver = DnsServer(routed.host, "127.0.0.11", names, upstream=OUTSIDE).start()
+    outer = DnsServer(routed.router, OUTSIDE, {}).start()
+    sidecar = closed(routed, tmp_path)
+    assert asked(routed.host, "127.0.0.11", "neighbour")
+    asked(routed.host, "127.0.0.11", NAME)
+    assert NAME in resolver.asked
+    assert outer.asked == []
+    assert not [line for line in sidecar.lines if "past the gate" in line]
 
 
 def test_without_net_admin_it_is_refused(container: Container, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.gate import Openings, chains, whole_names
+from entrypoint.gate import Openings, chains, of_docker, whole_names
 
 EVERY = Openings(
     connected=(ip_network("172.30.0.0/16"), ip_network("fd00:30::/64")),
@@ -17,6 +17,16 @@ EVERY = Openings(
 def output(openings: Openings) -> tuple[str, ...]:
     """Return the rules for what is sent from inside."""
     return chains(openings)[0].rules
+
+
+def test_of_dockers_resolver_names_are_asked_and_nothing_else() -> None:
+    """With the server's names alone, and one that nobody has, which gets no further."""
+    (chain,) = of_docker(["vpn.example.com"], "nobody.example")
+    first, *asked, last = chain.rules
+    assert (first[:25], first[-4:]) == ('oifname != "lo" udp dport', "drop")
+    assert [rule.startswith("ip daddr 127.0.0.11 udp length") for rule in asked] == [True, True]
+    assert last == "ip daddr 127.0.0.11 ct direction original drop"
+    assert of_docker([])[0].rules == (last,)
 
 
 def test_closed_is_what_holds_by_itself() -> None:
