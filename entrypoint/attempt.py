@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 BEGUN_SECONDS = 0.2
 """A client that looks a name up or waits for a code counts as begun after this: health does not wait."""
-END_TOLD_SECONDS = 0.2
-"""How long the news of a process's end may take."""
+LOST_SECONDS = 0.2
+"""How long the news of a process's end may take, or a link's address to be back."""
 
 
 class Attempt:
@@ -178,13 +178,24 @@ class Attempt:
         stands = self._dead or ("" if self.report.connected else self.report.detail)
         log.warning("the tunnel is gone; replies to the LAN are kept%s", f" ({stands})" if stands else "")
         if why is None and self.tunnel is None and not await self._client.mends_itself():
-            if self.tree:
-                # A killed client's link is gone a moment before its end is told.
-                await asyncio.wait([self.tree.ended], timeout=END_TOLD_SECONDS)
-            why = self._how_it_ended() or "lost its tunnel and does not know it"
+            why = await self._lost()
         if why is None and not stands and not self.report.connected and self.report.detail:
             log.warning("%s: %s", self._client.name, self.report.detail)
         return why
+
+    async def _lost(self) -> str | None:
+        """Return why the tunnel is gone, or None where it stands again in a moment.
+
+        A killed client's link is gone before its end is told; what stands on a link left to us is mended.
+        """
+        try:
+            async with asyncio.timeout(LOST_SECONDS):
+                while not self._stands():
+                    if why := await self._next_change():
+                        return why
+        except TimeoutError:
+            return "lost its tunnel and does not know it"
+        return None
 
     def _stands(self) -> bool:
         """Tell whether client and kernel agree that the tunnel stands."""

@@ -61,6 +61,13 @@ class ContainerNetwork:
         return self.interface.network
 
     @property
+    def fault(self) -> str | None:
+        """Why nothing passes by its link now; None where something may."""
+        if not self.up:
+            return "its link is down"
+        return None if self.carrier else "its link has no carrier: the other end is down"
+
+    @property
     def key(self) -> Key:
         """What stays the same while its link goes down and up."""
         return self.link, self.network

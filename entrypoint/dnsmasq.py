@@ -10,7 +10,7 @@ from typing import Any
 
 from entrypoint.faults import BadSettings
 from entrypoint.launch import Launch
-from entrypoint.lifecycle import restart_delay
+from entrypoint.lifecycle import restart_delay, told
 from entrypoint.processes import Tree
 from entrypoint.resolv_conf import LISTEN
 
@@ -100,8 +100,7 @@ class Dnsmasq:
                 self.problem = f"{PROGRAM} {tree.how_it_ended()}"
             failures = 1 if time.monotonic() - began >= STEADY_SECONDS else failures + 1
             delay = restart_delay(failures, RESTART_DELAY_MAX_SECONDS, rejected=False)
-            when = f"in {delay:g} s" if delay else "now"
-            log.warning("%s; no name is found until it runs again: %s", self.problem, when)
+            log.warning("%s; no name is found until it runs again: %s", self.problem, told(delay))
             await asyncio.sleep(delay)
             began = time.monotonic()
             await self._start()

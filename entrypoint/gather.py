@@ -1,7 +1,6 @@
 """Puts together what health, the hooks and the resolver have to know."""
 
 from entrypoint import __version__
-from entrypoint.detect import ContainerNetwork
 from entrypoint.dns import Dns, Surroundings
 from entrypoint.hooks import Hooks, TunnelEvent
 from entrypoint.kill_switch import KillSwitch
@@ -66,7 +65,7 @@ def gather(
                 address=str(network.interface.ip),
                 gateway=str(network.gateway) if network.gateway else None,
                 table=view.tables.get(network.link),
-                problem=_broken(network) or network.problem,
+                problem=network.fault or network.problem,
             )
             for network in view.networks
         ),
@@ -137,12 +136,6 @@ def surroundings(supervisor: Supervisor, reconciler: Reconciler, choice: Choice)
         return Surroundings(networks=networks)
     report, link = supervisor.report, supervisor.tunnel.link
     return Surroundings(upstream(choice, report.resolvers, report.search, link.name), networks)
-
-
-def _broken(network: ContainerNetwork) -> str | None:
-    if not network.up:
-        return "its link is down"
-    return None if network.carrier else "its link has no carrier: the other end is down"
 
 
 def _tunnel(supervisor: Supervisor) -> TunnelFacts | None:

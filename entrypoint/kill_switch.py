@@ -9,6 +9,7 @@ from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
 from entrypoint.gate import CHAIN, Openings, chains, of_docker, whole_names
+from entrypoint.network import IPV6
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 from entrypoint.view import refuse_host
@@ -82,10 +83,12 @@ class KillSwitch:
         if not self.on:
             return
         view = self._reconciler.view
-        connected = tuple(dict.fromkeys(network.network for network in view.networks))
+        given = {address.interface.network for address in view.snapshot.addresses if address.permanent}
+        # Whoever announces himself as a router (IPv6) could name any network, to have what is sent there.
+        opened = (n.network for n in view.networks if n.network in given or n.network.version != IPV6)
         names = whole_names(self.names, machine.search_domains())
         openings = Openings(
-            connected=connected,
+            connected=tuple(dict.fromkeys(opened)),
             listed=self._settings.lan_networks or (),
             servers=self._reconciler.brought.pinned,
             user=os.geteuid(),

@@ -42,3 +42,8 @@ def restart_delay(failures: int, longest: float, *, rejected: bool) -> float:
         return 0.0
     # Bounded, as 2.0 to the power of days of failures is no float any more.
     return min(FIRST_DELAY_SECONDS * 2.0 ** min(step - 1, 32), longest)
+
+
+def told(delay_seconds: float) -> str:
+    """Say when that is, for the log."""
+    return f"in {delay_seconds:g} s" if delay_seconds else "now"

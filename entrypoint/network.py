@@ -75,6 +75,8 @@ class Address:
     link: int
     """Index of the link."""
     interface: IPInterface
+    permanent: bool = True
+    """Set by who is in charge of the link, and not, for a while, by what somebody on it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,23 +192,6 @@ class Rule:
         mark = f" fwmark {self.mark:#x}" if self.mark else ""
         tail = f"iif lo lookup {self.table} priority {self.priority} protocol {self.protocol}"
         return f"from {source}{to}{mark} {tail}"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Who is asked through the tunnel whether it is there."""
-
-    host: IPAddress | str
-    """An address, or a name that has to be looked up."""
-    port: int | None = None
-    """Of TCP; None asks by ICMP."""
-
-    def __str__(self) -> str:
-        """Read as HEALTH_TARGET takes it."""
-        if self.port is None:
-            return str(self.host)
-        host = f"[{self.host}]" if isinstance(self.host, IPv6Address) else str(self.host)
-        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

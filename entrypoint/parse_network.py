@@ -4,10 +4,11 @@ Each message completes the sentence "NAME='text' ...".
 """
 
 import re
-from ipaddress import ip_address, ip_network
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from entrypoint.names import is_host
-from entrypoint.network import IPV6, TABLES_HELD, IPAddress, IPNetwork, Target
+from entrypoint.network import IPV6, TABLES_HELD, IPAddress, IPNetwork
 from entrypoint.parse import items, number, shown
 
 LINK_NAME_MAX = 15
@@ -19,6 +20,23 @@ TABLE_LAST = 2**32 - 1 - TABLES_HELD
 _RESERVED_TABLES = range(252, 256)  # compat, default, main, local: linux/rtnetlink.h
 _BROADCAST = ip_address("255.255.255.255")
 _LINK_NAME = re.compile(rf"[!-.0-9;-~]{{1,{LINK_NAME_MAX}}}")  # dev_valid_name(): no blank, slash or colon
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Who is asked through the tunnel whether it is there."""
+
+    host: IPAddress | str
+    """An address, or a name that has to be looked up."""
+    port: int | None = None
+    """Of TCP; None asks by ICMP."""
+
+    def __str__(self) -> str:
+        """Read as HEALTH_TARGET takes it."""
+        if self.port is None:
+            return str(self.host)
+        host = f"[{self.host}]" if isinstance(self.host, IPv6Address) else str(self.host)
+        return f"{host}:{self.port}"
 
 
 def first_table(value: str) -> int:

@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable
 
 from entrypoint.lookup import look_up
-from entrypoint.network import IPAddress, Target
+from entrypoint.network import IPAddress
+from entrypoint.parse_network import Target
 from entrypoint.reach import round_trip
 from entrypoint.tunnels import Tunnel
 

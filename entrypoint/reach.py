@@ -8,7 +8,8 @@ import struct
 from collections.abc import Collection
 
 from entrypoint.faults import MissingPrivilege
-from entrypoint.network import IPV6, IPAddress, Link, Target
+from entrypoint.network import IPV6, IPAddress, Link
+from entrypoint.parse_network import Target
 from entrypoint.ways import source_towards
 
 _ECHO = {

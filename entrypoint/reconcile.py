@@ -14,7 +14,7 @@ from entrypoint.faults import BadSettings
 from entrypoint.main_table import Before, Traces
 from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Brought, Wanted
-from entrypoint.remarks import remarks
+from entrypoint.remarks import losses, moved, remarks
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
@@ -34,6 +34,8 @@ REMOVE_AGAIN_SECONDS = 0.1
 PASSES_MAX = 5
 """Passes at one event. The second one mostly finds nothing to change. Where the last one still does, somebody
 undoes what we do, or networks come and go: what was read is told, and the next event goes on."""
+FAILURES_MAX = 1
+"""Passes of these in which a change was refused: what was read may have been old by then."""
 MENDED_MAX = 10
 """Where so many events within a second brought something to mend, somebody works against us."""
 COOL_DOWN_SECONDS = 0.5
@@ -50,7 +52,7 @@ class Reconciler:
         self.on_pass: Callable[[], None] = lambda: None
         """Called after each pass."""
         self.also_ask: tuple[IPAddress, ...] = ()
-        """Destinations that the tunnel's routes take: where a reply gone astray would show."""
+        """Destinations inside the tunnel's routes: replies to them are those that could go astray."""
         self.before = Before()
         """The main table as it was before the client."""
         self.brought = Brought()
@@ -73,7 +75,8 @@ class Reconciler:
 
     async def plan(self) -> tuple[list[Change], View]:
         """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
-        # What stood before the client has to be known whole; of it, routes by a router are always read.
+        # Before the client all routes are read, as it is told by them what a client took or left. Later only
+        # those by a router matter for that, and they are read anyhow.
         snapshot = await self._rtnl.snapshot(whole=not self._knows_before)
         search = self._search
         networks = container_networks(snapshot, self._named, search.known, search.silent)
@@ -89,13 +92,13 @@ class Reconciler:
         return difference(want, snapshot), View(snapshot, networks, seen.tables, priority=at)
 
     def _trusted(self, snapshot: Snapshot) -> tuple[Route, ...]:
-        """Return the main table's routes before the client; until one begins, those that are there."""
+        """Return the main table's routes from before the client, or of now where none has begun yet."""
         if self._knows_before:
             return self.before.routes
         return main_table.before_client(snapshot, Traces(), self._named)
 
     def follow(self, brought: Brought) -> None:
-        """Take in what the client's tunnel brings; the next pass makes it so, and is under way."""
+        """Take in what the client's tunnel brings, and wake `keep`, whose next pass makes it so."""
         if brought != self.brought:
             self.brought = brought
             self._wake.set()
@@ -202,8 +205,9 @@ class Reconciler:
         found = (
             self.view.problem,
             *(network.problem for network in settled),
+            *(losses(self.view.networks) if self._began else ()),
             *remarks(self.view.snapshot, self._named),
-            self._moved(),
+            moved(self.view.priority, self._settings.rule_priority),
         )
         problems = {problem for problem in found if problem}
         # Once, and anew when it comes back: a pass is made with each event.
@@ -212,18 +216,8 @@ class Reconciler:
         self._told = problems
         self.on_pass()
 
-    def _moved(self) -> str | None:
-        """Say that our rules do not stand where RULE_PRIORITY has them; None where they do."""
-        at, meant = self.view.priority, self._settings.rule_priority
-        if at is None or at >= meant:
-            return None
-        return (
-            f"our rules have priority {at} instead of RULE_PRIORITY={meant}: saw another's rule ahead, "
-            "which would take replies before ours"
-        )
-
     async def _passes(self) -> View:
-        problem = None
+        problem, failures = None, 0
         made: list[set[Change]] = []
         for _ in range(PASSES_MAX):
             steps, view = await self.plan()
@@ -236,7 +230,8 @@ class Reconciler:
                 # A link that went down and up lost the main table's default route with ours, and the
                 # client cannot reach its server without it.
                 problem = problem or await self._restore(Traces(), view.snapshot)
-            if not steps or problem:
+            failures += problem is not None
+            if not steps or failures > FAILURES_MAX:
                 break
         else:
             # Where each pass found something else, networks come and go; their events bring us back.

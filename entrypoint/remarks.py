@@ -1,8 +1,8 @@
-"""What the settings name of the network, held against what is there. No IO here."""
+"""What is strange about the network, or about what the settings name of it. No IO here."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from entrypoint.detect import Gateways
+from entrypoint.detect import ContainerNetwork, Gateways
 from entrypoint.network import MAIN_TABLE, IPAddress, Link, Snapshot
 
 
@@ -37,6 +37,18 @@ def remarks(snapshot: Snapshot, gateways: Gateways) -> Iterator[str]:
             )
 
 
+def losses(networks: Collection[ContainerNetwork]) -> Iterator[str]:
+    """Say which of the container's networks lead nowhere now; or that there is none any more."""
+    if not networks:
+        yield "cannot serve a network: saw none any more; attach one (docker network connect)"
+    for network in networks:
+        if network.fault:
+            yield (
+                f"cannot reach anybody by {network.link}: saw that {network.fault}; see what became of its "
+                "Docker network"
+            )
+
+
 def _routed(snapshot: Snapshot, link: str, gateway: IPAddress) -> str:
     """Return the gateways that the main table has for a link instead of this one."""
     found = {
@@ -48,6 +60,19 @@ def _routed(snapshot: Snapshot, link: str, gateway: IPAddress) -> str:
         and route.destination.version == gateway.version
     }
     return "" if gateway in found else " and ".join(sorted(map(str, found)))
+
+
+def moved(priority: int | None, meant: int) -> str | None:
+    """Say that our first rule, of this priority, stands elsewhere than RULE_PRIORITY says; None where not.
+
+    `priority` is None where there is no rule.
+    """
+    if priority is None or priority >= meant:
+        return None
+    return (
+        f"our rules have priority {priority} instead of RULE_PRIORITY={meant}: saw another's rule ahead, "
+        "which would take replies before ours"
+    )
 
 
 def _is_far(snapshot: Snapshot, link: Link, gateway: IPAddress) -> bool:

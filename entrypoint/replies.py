@@ -21,6 +21,7 @@ class Question:
     link: str
     gateway: IPAddress | None = None
     by_any_gateway: bool = False
+    """Of a tunnel only the link is known; what `gateway` says does not count then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,18 @@ class Reply:
 def questions(
     snapshot: Snapshot, networks: Iterable[ContainerNetwork], destinations: Iterable[IPAddress]
 ) -> list[Question]:
-    """Ask for each network and for each tunnel's address; `destinations` are where the tunnel leads.
+    """Return one question for each tunnel's address, and for each network one a destination.
 
-    Before a tunnel is there, every way leads out by the gateway and the answers would prove nothing.
+    The destinations are an address on no link, neighbours in the tunnels, and `destinations`, to which the
+    tunnel leads. Before a tunnel stands, every way leads out by the gateway and the answers would prove
+    nothing: then there are no questions.
     """
+    standing = tunnels(snapshot)
+    if not standing:
+        return []
     own = {address.interface.ip for address in snapshot.addresses}
     found: list[Question] = []
     peers: list[IPAddress] = []
-    standing = tunnels(snapshot)
     for tunnel in standing:
         for interface in tunnel.addresses:
             # A point-to-point address has no neighbours.
@@ -50,8 +55,6 @@ def questions(
                 first, second = interface.network[1], interface.network[2]
                 peers.append(second if first in own else first)
                 found.append(Question(interface.ip, peers[-1], tunnel.link.name, by_any_gateway=True))
-    if not standing:
-        return []
     outside = [d for d in dict.fromkeys((*SOMEWHERE.values(), *peers, *destinations)) if d not in own]
     return found + [
         Question(network.interface.ip, destination, network.link, network.gateway.address)

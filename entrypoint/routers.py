@@ -41,20 +41,20 @@ async def forwards(source: IPAddress, own: Collection[IPAddress]) -> bool:
     for seconds in TRIES_SECONDS:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                if await _routers_answer(source, own):
-                    return True
+                await _router_answers(source, own)
+                return True
     return False
 
 
-async def _routers_answer(source: IPAddress, own: Collection[IPAddress]) -> bool:
-    """Ask once, and wait for as long as the caller likes for what only a router says."""
+async def _router_answers(source: IPAddress, own: Collection[IPAddress]) -> None:
+    """Ask once and return when something comes that only a router says; the caller limits the time."""
     with contextlib.suppress(OSError), socket.socket(family(source.version), socket.SOCK_DGRAM) as sock:
         _send(sock, source)
         while await _answer(sock, source.version) in {None, *own}:
             pass
-        return True
-    await asyncio.Event().wait()  # our address may be held back yet
-    return False
+        return
+    # It could not be sent, as our address may be held back yet: the time passes before the next try.
+    await asyncio.Event().wait()
 
 
 def _send(sock: socket.socket, source: IPAddress) -> None:

@@ -1,4 +1,4 @@
-"""Netlink's attributes and our values, into each other. Knows the messages, but neither socket nor kernel."""
+"""Netlink's messages read as our values. Knows neither socket nor kernel."""
 
 import socket
 import struct
@@ -14,11 +14,9 @@ from entrypoint.network import (
     PROTOCOL,
     Address,
     IPAddress,
-    IPInterface,
     IPNetwork,
     LastResort,
     Link,
-    LinkState,
     Route,
     Rule,
 )
@@ -29,8 +27,8 @@ _LEADS_BY_A_ROUTER = frozenset({5, 9, 18})
 """RTA_GATEWAY, RTA_MULTIPATH and RTA_VIA: a route that has one of these attributes goes by a router."""
 RTN_UNREACHABLE = 7
 _FR_ACT_TO_TBL = 1
-_RT_SCOPE_LINK = 253
-_RTNH_F_ONLINK = 4
+RTNH_F_ONLINK = 4
+_IFA_F_PERMANENT = 0x80
 _IFF_UP, _IFF_LOOPBACK, _IFF_POINTOPOINT, _IFF_LOWER_UP = 0x1, 0x8, 0x10, 0x10000
 _ARPHRD_PPP = 512
 
@@ -78,7 +76,8 @@ def address(message: Any) -> Address:
     """Read RTM_NEWADDR."""
     # On a point-to-point link IFA_ADDRESS is the peer; IFA_LOCAL is missing in IPv6 without one.
     local = message.get("local") or message.get("address")
-    return Address(message["index"], ip_interface(f"{local}/{message['prefixlen']}"))
+    permanent = bool(message["flags"] & _IFA_F_PERMANENT)
+    return Address(message["index"], ip_interface(f"{local}/{message['prefixlen']}"), permanent)
 
 
 def concerns_us(data: bytes, offset: int, tables: range) -> bool:
@@ -120,7 +119,7 @@ def unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:
                 link,
                 table(message),
                 gateway(hop),
-                onlink=bool(hop["flags"] & _RTNH_F_ONLINK),
+                onlink=bool(hop["flags"] & RTNH_F_ONLINK),
                 metric=message.get("priority") or 0,
                 protocol=message["proto"],
                 source=ip_address(source) if source else None,
@@ -178,82 +177,9 @@ def _network(message: Any, attribute: str, bits: int) -> IPNetwork:
     return ip_network(f"{message.get(attribute) or nothing}/{bits}", strict=False)
 
 
-def rule_arguments(rule: Rule) -> dict[str, Any]:
-    """Write a rule as pyroute2 takes it."""
-    arguments: dict[str, Any] = {
-        "family": family(rule.source.version),
-        "iifname": "lo",
-        "table": rule.table,
-        "priority": rule.priority,
-        "protocol": rule.protocol,
-    }
-    if rule.source.prefixlen:
-        arguments["src"] = str(rule.source.network_address)
-        arguments["src_len"] = rule.source.prefixlen
-    if rule.mark:
-        arguments["fwmark"] = rule.mark
-    if rule.destination:
-        # pyroute2 takes the address 0.0.0.0 or :: alone for no destination, and keeps the length.
-        arguments["dst"] = str(rule.destination)
-    return arguments
-
-
-def route_arguments(route: Route, link_index: int) -> dict[str, Any]:
-    """Write a route as pyroute2 takes it."""
-    arguments: dict[str, Any] = {
-        "family": family(route.destination.version),
-        "dst": str(route.destination),
-        "oif": link_index,
-        "table": route.table,
-        "proto": route.protocol,
-    }
-    if route.gateway and route.gateway.version != route.destination.version:
-        arguments["via"] = {"family": family(route.gateway.version), "addr": str(route.gateway)}
-    elif route.gateway:
-        arguments["gateway"] = str(route.gateway)
-    elif route.destination.version != IPV6:
-        arguments["scope"] = _RT_SCOPE_LINK
-    if route.onlink:
-        arguments["flags"] = _RTNH_F_ONLINK
-    if route.metric:
-        arguments["priority"] = route.metric
-    if route.source:
-        arguments["prefsrc"] = str(route.source)
-    if route.mtu:
-        arguments["metrics"] = {"mtu": route.mtu}
-    return arguments
-
-
 def last_resort(message: Any) -> LastResort | None:
     """Read RTM_NEWROUTE of an unreachable route; None where it does not end a table as ours do."""
     if message["dst_len"] or message.get("priority") != LAST_METRIC:
         return None
     version = IPV6 if message["family"] == socket.AF_INET6 else 4
     return LastResort(version, table(message), message["proto"])
-
-
-def last_resort_arguments(end: LastResort) -> dict[str, Any]:
-    """Write a table's last resort as pyroute2 takes it."""
-    return {
-        "family": family(end.version),
-        "type": "unreachable",
-        "dst": "::/0" if end.version == IPV6 else "0.0.0.0/0",
-        "priority": LAST_METRIC,
-        "table": end.table,
-        "proto": end.protocol,
-    }
-
-
-def address_arguments(interface: IPInterface, link_index: int) -> dict[str, Any]:
-    """Write an address as pyroute2 takes it."""
-    return {
-        "family": family(interface.version),
-        "index": link_index,
-        "address": str(interface.ip),
-        "prefixlen": interface.network.prefixlen,
-    }
-
-
-def link_arguments(state: LinkState, link_index: int) -> dict[str, Any]:
-    """Write a link's state as pyroute2 takes it."""
-    return {"index": link_index, "state": "up"} | ({"mtu": state.mtu} if state.mtu else {})

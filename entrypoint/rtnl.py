@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from entrypoint import dumps, rtmessages
+from entrypoint import dumps, refusals, rtarguments, rtmessages
 from entrypoint.changes import Change
 from entrypoint.faults import MissingPrivilege
 from entrypoint.lean_pyroute2 import (
@@ -40,10 +40,6 @@ from entrypoint.network import (
 log = logging.getLogger(__name__)
 
 _RTM_F_LOOKUP_TABLE, _RTM_F_FIB_MATCH = 0x1000, 0x2000
-_GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
-"""What the kernel says to a deletion of what is not there: route, rule, link, address."""
-_BAD_GATEWAY = {errno.EINVAL, errno.ENETUNREACH, errno.EHOSTUNREACH}
-"""What it says to a route whose gateway is reached by no link."""
 
 T = TypeVar("T")
 
@@ -72,10 +68,11 @@ class Rtnl:
         self._netlink.close()
 
     async def snapshot(self, *, whole: bool = False) -> Snapshot:
-        """Read what concerns us: links, addresses, our kind of rules, routes by container links.
+        """Read what concerns us: links, addresses, rules of the shape that ours have, last resorts, routes.
 
-        Of those routes it is the default and host routes, those of the main table by a router, what has our
-        tag, and our tables; of a link without a default route, and for a `whole` one, it is all.
+        Of routes by a tunnel that is ours alone. Of routes by a container's link it is the default and host
+        routes, those of the main table by a router, what has our tag, and our tables; where the link has no
+        default route, or the `whole` is asked for, it is all.
 
         Raises OSError where changes interrupt every try.
         """
@@ -102,7 +99,7 @@ class Rtnl:
                     # in the socket, where it would spoil the next answer.
                     spoiled, self._netlink = self._netlink, _socket()
                     spoiled.close()
-                    cause = "they change all the time"
+                    cause = "that they change all the time"
                     if not isinstance(error, NetlinkDumpInterrupted):
                         cause = _cause(error)
                     await asyncio.sleep(READ_AGAIN_SECONDS)
@@ -189,40 +186,31 @@ class Rtnl:
                         f"cannot run {change}: saw that it is refused; give the container NET_ADMIN "
                         "(docker run --cap-add NET_ADMIN, compose: `cap_add: [NET_ADMIN]`)"
                     ) from None
-                if _is_no_fault(error, change):
-                    return
+                if refusals.is_no_fault(error.code, change) or (
+                    error.code == errno.ENODEV and _is_gone(change)
+                ):
+                    return  # a link that is gone is mostly a killed client's, and its event brings us back
                 raise OSError(
-                    error.code, f"cannot run {change}: saw {_cause(error)}{_fix(error, change)}"
+                    error.code,
+                    f"cannot run {change}: saw {_cause(error)}{refusals.advice(error.code, change)}",
                 ) from None
         log.info("%s", change)
 
     async def _request(self, change: Change) -> None:
         match change.item:
             case Rule() as rule:
-                await self._netlink.rule(change.verb, **rtmessages.rule_arguments(rule))
+                await self._netlink.rule(change.verb, **rtarguments.of_rule(rule))
             case Route() as route:
-                arguments = rtmessages.route_arguments(route, _index(route.link))
+                arguments = rtarguments.of_route(route, _index(route.link))
                 await self._netlink.route(change.verb, **arguments)
             case LastResort() as end:
-                await self._netlink.route(change.verb, **rtmessages.last_resort_arguments(end))
+                await self._netlink.route(change.verb, **rtarguments.of_last_resort(end))
             case LinkAddress() as address:
-                arguments = rtmessages.address_arguments(address.interface, _index(address.link))
+                arguments = rtarguments.of_address(address.interface, _index(address.link))
                 await self._netlink.addr(change.verb, **arguments)
             case LinkState() as state:
-                arguments = rtmessages.link_arguments(state, _index(state.link))
+                arguments = rtarguments.of_link(state, _index(state.link))
                 await self._netlink.link(change.verb, **arguments)
-
-
-def _is_no_fault(error: NetlinkError, change: Change) -> bool:
-    """Tell whether the change was made by somebody else, or its link's event is about to bring us back."""
-    if change.verb == "del" and error.code in _GONE:
-        return True
-    if error.code == errno.ENODEV:
-        return _is_gone(change)  # mostly, a killed client's link
-    if error.code != errno.EEXIST:
-        return False
-    # A default route that stands in the main table by now is the client's own.
-    return isinstance(change.item, LinkAddress) or (change.sets_default and change.is_of_main)
 
 
 def _is_gone(change: Change) -> bool:
@@ -250,13 +238,3 @@ def _socket() -> AsyncIPRoute:
 
 def _cause(error: NetlinkError) -> str:
     return str(error.args[1] if len(error.args) > 1 else error)
-
-
-def _fix(error: NetlinkError, change: Change) -> str:
-    if error.code == errno.EEXIST and change.is_of_main:
-        return "; somebody else's route to it stands in the main table, find out whose"
-    if error.code == errno.EEXIST:
-        return "; somebody else's route stands there, set ROUTE_TABLE to a range that is free"
-    if isinstance(change.item, Route) and change.item.gateway and error.code in _BAD_GATEWAY:
-        return f"; set GATEWAYS={change.item.link}=<address of its router>"
-    return ""

@@ -1,4 +1,8 @@
-"""Gateways that are remembered, and the search for those that no route tells."""
+"""Gateways that are remembered, and the search for those that no route tells.
+
+A network without a default route has a candidate, by custom its first address. It is asked whether it
+forwards (routers.py), by a route of our own table that stands for as long as the question does.
+"""
 
 import asyncio
 import logging
@@ -17,12 +21,13 @@ class Search:
     def __init__(self, wake: Callable[[], None]) -> None:
         """Call `wake` when somebody has answered, or nobody did."""
         self.known: dict[Key, NextHop] = {}
-        """A link that went down loses its routes, not its router."""
+        """The gateways. They stay while a link is down, which loses its routes, not its router."""
         self.silent: set[Key] = set()
         """Networks whose likely router was asked and did not answer as one."""
         self.begun = False
-        """Whether anybody is asked at all."""
+        """Whether anybody is asked at all: not by `plan`, nor after the stop."""
         self._found: set[Key] = set()
+        """Those of `known` that an answer told, and no route."""
         self._asking: dict[Key, asyncio.Task[None]] = {}
         self._wake = wake
 
@@ -32,7 +37,7 @@ class Search:
         return self._asking
 
     def questions(self, networks: Iterable[ContainerNetwork], tables: Mapping[str, int]) -> tuple[Route, ...]:
-        """Return the routes that have to stand for `ask`."""
+        """Return the routes that have to stand while candidates are asked."""
         return tuple(
             routers.question(network.candidate, network.link, tables[network.link])
             for network in self._askable(networks)
@@ -42,10 +47,11 @@ class Search:
     def ask(self, networks: Collection[ContainerNetwork], own: Collection[IPAddress]) -> None:
         """Remember what is known by now, and ask about the rest, once for each time that a network comes."""
         self.known |= {network.key: network.gateway for network in networks if network.gateway}
-        # A link that is down keeps the router that was found, as it keeps one that was told.
-        for key in self._found - {network.key for network in networks}:
+        # Who comes back under the same name and network is asked again. (A link that is down is still there.)
+        gone = self._found - {network.key for network in networks}
+        for key in gone:
             self.known.pop(key, None)
-            self._found.discard(key)
+        self._found -= gone
         self.silent &= {network.key for network in networks if network.up}
         for network in self._askable(networks):
             if network.key not in self._asking:

@@ -12,8 +12,9 @@ from typing import Any
 from entrypoint import parse, parse_network, strangers
 from entrypoint.faults import BadSettings
 from entrypoint.files import FILE_SUFFIX, Secret, read_env_file, read_value
-from entrypoint.network import IPAddress, IPNetwork, Target
+from entrypoint.network import IPAddress, IPNetwork
 from entrypoint.parse import Parser
+from entrypoint.parse_network import Target
 
 CONFIG_FOLDER = Path("/vpn")
 """Where VPN_CONFIG=auto looks."""

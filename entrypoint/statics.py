@@ -1,4 +1,7 @@
-"""Routes by another router of a container's network, as its operator set them. No kernel in here."""
+"""Routes by a second router of a container's network, copied into our tables. No kernel in here.
+
+Without the copy, a reply to a LAN behind that router would go by the default route of our table.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -8,16 +11,16 @@ from entrypoint.network import CONFIGURED, PROTOCOL, Route, Snapshot
 from entrypoint.policy import Wanted, needs_onlink
 
 MAX = 512
-"""So many are copied: who routes more than that by single routes has a router of its own."""
+"""So many are copied: each is a change at the start, and whoever has more has a routing daemon."""
 
 
 def with_static_routes(
     want: Wanted, snapshot: Snapshot, tables: Mapping[str, int], before: Collection[Route]
 ) -> Wanted:
-    """Copy into our tables what leads to a network by another router than the default's.
+    """Copy into our tables the main table's routes by another router than the default's.
 
-    A reply to a LAN behind a second router goes by that one then. Only routes are taken that stood `before`
-    the client, or whose protocol says who configures the link: a server can push routes to any neighbour.
+    A server can push routes to any neighbour, so only those are copied that stood `before` the client, or
+    whose protocol says that they are of who is in charge of the link.
     """
     places = {(route.destination, route.table) for route in want.routes}
     ways = {(route.link, route.gateway) for route in want.routes if route.is_default}

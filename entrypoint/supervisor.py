@@ -10,7 +10,7 @@ from pathlib import Path
 from entrypoint.attempt import Attempt
 from entrypoint.clients.base import Client, Report
 from entrypoint.leftovers import Notes
-from entrypoint.lifecycle import TRANSITIONS, State, restart_delay
+from entrypoint.lifecycle import TRANSITIONS, State, restart_delay, told
 from entrypoint.main_table import Before, Traces
 from entrypoint.own_tunnel import OwnTunnel
 from entrypoint.processes import Tree, end_left_behind
@@ -163,8 +163,7 @@ class Supervisor:
     async def _back_off(self, failure: str) -> None:
         """Say what comes, and wait as long as so many failures ask for."""
         delay = restart_delay(self._failures, self._settings.restart_delay_max, rejected=self.report.rejected)
-        when = f"in {delay:g} s" if delay else "now"
-        log.warning("%s: %s; next attempt %s", self.client.name, failure, when)
+        log.warning("%s: %s; next attempt %s", self.client.name, failure, told(delay))
         if delay:
             self._enter(State.FAILED)
             self.next_attempt = time.time() + delay

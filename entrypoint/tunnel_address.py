@@ -24,8 +24,8 @@ class Neighbourhood:
 def refusal(addresses: Iterable[IPAddress], around: Neighbourhood) -> str | None:
     """Say why a tunnel may not have one of these addresses; None where it may have them all.
 
-    The kernel delivers what goes to an address of ours to ourselves, on whichever link that is: who has it in
-    the LAN would never be answered.
+    The kernel delivers what goes to an address of ours to ourselves, whichever link it is on: a host of the
+    LAN that has the same one would never be answered. Link-local addresses may be on every link.
     """
     for address in addresses:
         if (whose := _whose(address, around)) and not address.is_link_local:

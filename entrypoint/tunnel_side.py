@@ -1,4 +1,4 @@
-"""The tunnel's own side: replies that bear a tunnel's address leave by that tunnel. No kernel in here."""
+"""Replies that bear a tunnel's address leave by that tunnel. No kernel in here."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,9 +10,9 @@ from entrypoint.tunnels import tunnels
 
 
 def tunnel_tables(snapshot: Snapshot, held: Mapping[str, int], first_table: int) -> dict[str, int]:
-    """Give each tunnel a table: the one that it holds, else the highest that is free.
+    """Give each tunnel a table: the one that it holds, else the highest of ours that is free.
 
-    From the other end than container networks, so that neither moves the other's.
+    Container networks take the lowest, so the two meet only where all are given away.
     """
     names = [tunnel.link.name for tunnel in tunnels(snapshot) if tunnel.link.point_to_point]
     tables = {name: held[name] for name in names if name in held}
@@ -24,10 +24,11 @@ def tunnel_tables(snapshot: Snapshot, held: Mapping[str, int], first_table: int)
 
 
 def with_tunnel_side(want: Wanted, snapshot: Snapshot, tables: Mapping[str, int], priority: int) -> Wanted:
-    """Add a rule and a table for each tunnel's addresses.
+    """Add a rule for each tunnel's address, and a table that leads into the tunnel.
 
-    The main table alone would send a reply to a VPN peer whose address lies in one of the container's
-    networks there, and our IPv6 rules by destination would send one to the gateway.
+    Without them a reply to a VPN peer whose address lies in one of the container's networks would be sent
+    into that network, by the main table; one in IPv6 to a network of LAN_NETWORKS would go to the gateway,
+    by our rule for that network.
     """
     routes: dict[Route, None] = {}
     rules: dict[Rule, None] = {}

@@ -3,10 +3,8 @@
 import socket
 from ipaddress import ip_address
 
-from entrypoint.network import IPV6, IPAddress
+from entrypoint.network import DISCARD_PORT, IPV6, IPAddress
 
-DISCARD_PORT = 9
-"""Any port would do, as nothing is sent there (RFC 863)."""
 _IP_MTU, _IPV6_MTU = 14, 24
 """Of linux/in.h and linux/in6.h: the MTU of the way that a connected socket has."""
 
@@ -15,7 +13,7 @@ def source_towards(address: IPAddress) -> IPAddress | None:
     """Return the address of ours that the kernel would give to a packet; None where it knows no way."""
     with _asking(address) as asking:
         try:
-            # A connected datagram socket has looked up its route (udp(7)).
+            # Nothing is sent: a connected datagram socket has looked up its route (udp(7)).
             asking.connect((str(address), DISCARD_PORT))
         except OSError:
             return None

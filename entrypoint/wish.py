@@ -14,7 +14,7 @@ from entrypoint.tunnel_side import tunnel_tables, with_tunnel_side
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The kernel and what was made out of it."""
+    """The kernel, the container's networks in it, and the tables that they and the tunnels have."""
 
     snapshot: Snapshot
     networks: tuple[ContainerNetwork, ...]

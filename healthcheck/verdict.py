@@ -132,7 +132,7 @@ def _client(facts: Facts, now: float) -> tuple[bool, str]:
             if client.alive
             else "its own lines in the container's log say why"
         )
-    text = f"{client.name} {stands}" + (f": {cause}" if cause else "")
+    text = f"{client.name} {stands}: {cause}"
     if client.next_attempt is not None:
         text += f"; next attempt in {max(0, math.ceil(client.next_attempt - now))} s"
     if facts.restarts:

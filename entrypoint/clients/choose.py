@@ -78,8 +78,8 @@ def cannot_close(settings: Settings) -> list[str]:
         return [fault]
     if settings.vpn_client == "command" and not settings.vpn_server:
         fault = (
-            "cannot use KILL_SWITCH=on: saw no VPN_SERVER to say where the packets of VPN_COMMAND's program "
-            "may go, which carry no mark; name its servers there"
+            "cannot use KILL_SWITCH=on: saw no mark on the packets of VPN_COMMAND's program, and nothing "
+            "that says where they may go; name its servers in VPN_SERVER"
         )
         return [fault]
     return []

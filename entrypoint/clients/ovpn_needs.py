@@ -25,7 +25,7 @@ _SERVERS_ONLY = frozenset(
 )
 """Any of these tells a server's certificate from another client's."""
 _ADDRESS = re.compile(r"[0-9.]*|.*:.*")
-"""Of IPv4 or IPv6, or nothing."""
+"""An address of IPv4 or IPv6, or an empty text: there is nothing to look up."""
 _COMPRESSION = frozenset({"comp-lzo", "compress"})
 
 

@@ -69,6 +69,7 @@ class Stage:
         """Whether the sidecar is in it."""
         self.ended_by_us = False
         """Whether the entrypoint's end was our doing."""
+        self._last_wrong = ""
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -184,7 +185,11 @@ class Stage:
         return self._quiet[self.second_network].differences(self._look())
 
     def _well(self) -> bool:
-        return self.sidecar.ready() and not self._unreached()
+        ready, said = self.sidecar.readiness()
+        unreached = self._unreached() if ready else {}
+        # By the time that it can be told it may be over.
+        self._last_wrong = str(unreached or "") if ready else said
+        return not self._last_wrong
 
     def _unreached(self) -> dict[str, str | None]:
         try:
@@ -245,7 +250,8 @@ class Stage:
             until(lambda: condition() or not self.sidecar.process.running, seconds, what)
             assert self.sidecar.process.running, "the entrypoint ended"
         except AssertionError as error:
-            said = [str(error), self.sidecar.readiness()[1], f"unreached: {self._unreached()}"]
+            said = [str(error), f"last seen wrong: {self._last_wrong}"]
+            said += ["now:", self.sidecar.readiness()[1], f"unreached: {self._unreached()}"]
             if hasattr(self, "_quiet"):
                 said.append(self.differences())
             raise AssertionError("\n".join([*said, self._log()])) from None

@@ -2,7 +2,8 @@
 
 from ipaddress import IPv4Interface, ip_interface
 
-from entrypoint.network import Link, Target
+from entrypoint.network import Link
+from entrypoint.parse_network import Target
 from entrypoint.probe import Probe
 from entrypoint.tunnels import Tunnel
 from tests.kernel.conftest import Container

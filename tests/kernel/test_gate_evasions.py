@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.conftest import OUTSIDE, OUTSIDE6, Container
-from tests.kernel.test_gate import CLIENT, closed
+from tests.kernel.conftest import LIMIT_SECONDS, OUTSIDE, OUTSIDE6, Container
+from tests.kernel.test_gate import CLIENT, closed, table
 from tests.lab.addresses import SERVICE_PORT, V4, V6
 from tests.lab.leak_probe import PORT
 from tests.lab.leaks import outward
+from tests.lab.router_advertisement import advertise
 from tests.lab.traffic import reaches, serve
+from tests.lab.waiting import until
 
 IPV6_FREEBIND = 78
 """Of linux/in6.h; no capability is asked for."""
@@ -73,3 +75,17 @@ def test_a_neighbour_of_a_foreign_network_learns_our_link_address(routed: Contai
     closed(routed, tmp_path)
     routed.router.ip("neigh flush all")
     assert reaches(routed.router, V6.sidecar, SERVICE_PORT, source=stranger) is None
+
+
+def test_a_network_that_somebody_announces_is_not_opened(routed: Container, tmp_path: Path) -> None:
+    """A router of the link may name any network: who is there is reached by the tunnel, or where listed."""
+    sidecar = closed(routed, tmp_path)
+    for address in (OUTSIDE6, "fe80::aa"):
+        routed.router.ip(f"address add {address}/64 dev to-eth0 nodad")
+    advertise(routed.router, "to-eth0", "fe80::aa", "2001:db8:100::/64", lifetime=600)
+    sidecar.wait_for_line("ip -6 rule add from 2001:db8:100::/64")
+    routed.connect("eth1", f"{V4.second_sidecar}/16")
+    until(lambda: "172.30.0.0/15" in table(routed.host), LIMIT_SECONDS, "a network that came later")
+    with outward(routed.router, "to-eth0", routed.host, CLIENT) as capture:
+        assert reaches(routed.host, OUTSIDE6, PORT, timeout=0.3) == "timed out"
+    assert capture.packets == []

@@ -51,3 +51,23 @@ def test_only_a_tunnel_that_worked_is_replaced_at_once_each_time(
     inside(container, work)
     assert told() == delays
     assert events == ["up", "down"] * len(delays)
+
+
+def test_a_tunnel_that_stands_again_in_a_moment_costs_no_attempt(
+    container: Container, tmp_path: Path
+) -> None:
+    """Its client does not know that it was gone, and health was told."""
+    settings, _ = load({})
+    states: list[State] = []
+
+    async def work() -> None:
+        async with supervised(settings, SCRIPT, tmp_path) as supervisor:
+            await comes(lambda: supervisor.state is State.UP)
+            supervisor.on_state = lambda: states.append(supervisor.state)
+            supervisor.on_down = lambda: container.host.ip("address replace 10.99.0.2/24 dev tun0")
+            container.host.ip("address flush dev tun0")
+            await comes(lambda: State.UP in states)
+            assert supervisor.restarts == 0
+
+    inside(container, work)
+    assert states[:2] == [State.RECONNECTING, State.UP]

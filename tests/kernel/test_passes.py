@@ -8,6 +8,7 @@ from entrypoint.settings import load
 from tests.kernel.conftest import Container
 from tests.kernel.held import ours
 from tests.kernel.scripted import inside
+from tests.lab.addresses import V6
 
 NETWORKS = PASSES_MAX + 1
 
@@ -61,3 +62,40 @@ def test_what_is_undone_in_every_pass_is_told(container: Container) -> None:
     assert "from 10.60.0.0/24" in first
     assert "was undone again" in first
     assert later == [None] * (NETWORKS - 1)
+
+
+class Flapping(Rtnl):
+    """The kernel, whose eth0 goes down and up around the first change of ours that needs it."""
+
+    container: Container
+    steady = True
+
+    async def apply(self, change: Change) -> None:
+        """Try it while the link is down."""
+        down, self.steady = not self.steady, True
+        if down:
+            self.container.host.ip("link set eth0 down")
+        try:
+            await super().apply(change)
+        finally:
+            if down:
+                self.container.host.ip("link set eth0 up", f"address add {V6.sidecar}/64 dev eth0 nodad")
+
+
+def test_what_was_read_before_it_changed_is_read_again(container: Container) -> None:
+    """A change that came too late is no problem to tell, nor one to wait for."""
+    settings, _ = load({})
+
+    async def work() -> None:
+        async with Flapping(settings.route_table) as rtnl:
+            rtnl.container = container
+            reconciler = Reconciler(rtnl, settings)
+            await reconciler.begin()
+            container.host.ip("address add 10.60.0.2/24 dev eth0")
+            rtnl.steady = False
+            await reconciler.reconcile()
+            assert reconciler.view.problem is None
+            assert rtnl.steady
+
+    inside(container, work)
+    assert "10.60.0.0/24 dev eth0 scope link table 7100 proto 83" in ours(container.host)

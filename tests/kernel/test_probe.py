@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import pytest
 
 from entrypoint import probe as module
-from entrypoint.network import Target
+from entrypoint.parse_network import Target
 from entrypoint.probe import FAILURES_MAX, Probe
 from entrypoint.tunnels import Tunnel
 from tests.kernel.conftest import Container

@@ -166,7 +166,7 @@ def test_no_room_in_run_later_is_a_warning(container: Container, tmp_path: Path)
     fill = Path(f"/proc/{process.pid}/root/run/fill")
     with pytest.raises(OSError, match="No space"):
         fill.write_bytes(bytes(128 * 1024))
-    process.wait_for_line(r"warning cannot note the client in /run/.*: No space left on device")
+    process.wait_for_line(r"warning cannot note the client in /run/.*: saw No space left on device")
     seen = len(process.lines)
     process.wait_for_line("openvpn:? brought up no tunnel within", after=seen)
     assert ours(container.host) == DOCKER
@@ -201,7 +201,11 @@ def test_a_link_that_lost_its_carrier_is_told(container: Container, tmp_path: Pa
     assert not told()
     container.router.ip("link set to-eth0 down")
     until(told, LIMIT_SECONDS, "the lost carrier")
+    running.wait_for_line("cannot reach anybody by eth0: saw that its link has no carrier")
     container.router.ip("link set to-eth0 up")
     until(lambda: not told(), LIMIT_SECONDS, "the carrier")
     assert ours(container.host) == DOCKER
+    container.router.ip("link delete to-eth0")
+    running.wait_for_line("cannot serve a network: saw none any more")
+    assert len([line for line in running.lines if "warning cannot" in line]) == 2
     assert running.terminate() == 0

@@ -50,11 +50,6 @@ class Namespace:
         self.ip("link set lo up")
         return self
 
-    def delete(self) -> None:
-        """End every process in it and remove it."""
-        end_processes([self])
-        _ip(f"netns del {self.name}")
-
     def run(
         self, *argv: str, check: bool = True, timeout: float = 10.0, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:

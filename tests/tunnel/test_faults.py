@@ -119,7 +119,8 @@ def test_what_is_taken_away_comes_back(standing: Product, taken: str) -> None:
         took = seconds_until(lambda: Kernel.of(standing.host) == before, BACK_WITHIN, f"{taken} undone")
         assert took < BACK_WITHIN
         assert standing.unreached(V4) == {}
-        assert sidecar.ready()
+        sidecar.wait_until_ready(1)
+        assert sidecar.status()["restarts"] == 0
     finally:
         assert sidecar.terminate() == 0
 

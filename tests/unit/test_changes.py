@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
-from entrypoint.changes import difference
-from entrypoint.network import MARK
+import pytest
+
+from entrypoint.changes import Change, difference
+from entrypoint.network import MARK, LinkState
 from entrypoint.policy import Wanted
-from tests.unit.kernel_values import Seen, rule
+from tests.unit.kernel_values import Seen, route, rule
 from tests.unit.wants import DOCKER_LINES, container, standing, want
 
 
@@ -66,3 +68,32 @@ def test_what_a_stranger_set_counts_but_is_never_taken() -> None:
     theirs = Seen().rules(rule("172.30.0.0/16", protocol=4), rule("10.0.0.0/8", 200, 90, protocol=0))
     assert [str(step) for step in difference(served, theirs.snapshot)] == [*DOCKER_LINES[:3], DOCKER_LINES[4]]
     assert difference(Wanted(), theirs.snapshot) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "copies", "takes"),
+    [
+        (Change("add", route("10.50.0.0/24", via="172.30.0.254", table=7100)), True, False),
+        (Change("del", route("10.50.0.0/24", via="172.30.0.254", table=7100)), False, False),
+        (Change("add", route("default", via="172.30.0.1", table=7100)), False, False),
+        (Change("add", route("172.30.0.0/16", table=7100)), False, False),
+        (Change("del", route("10.0.0.0/8", "tun0")), False, True),
+        (Change("del", rule("0.0.0.0/32", to="10.20.0.0/24")), False, True),
+        (Change("del", rule("172.30.0.0/16")), False, False),
+    ],
+    ids=str,
+)
+def test_a_plan_beside_a_run_leaves_out_what_only_the_run_can_know(
+    change: Change, *, copies: bool, takes: bool
+) -> None:
+    """What stood in the main table before the client, and what its tunnel brought."""
+    assert (change.copies, change.takes_from_tunnel) == (copies, takes)
+
+
+def test_a_link_that_is_down_is_set_up() -> None:
+    """Whatever MTU it has, where none is wanted."""
+    want = Wanted(links=(LinkState("tun0"),))
+    assert [str(step) for step in difference(want, Seen().link("tun0", "tun", up=False).snapshot)] == [
+        "ip link set dev tun0 up"
+    ]
+    assert difference(want, Seen().link("tun0", "tun").snapshot) == []

@@ -9,7 +9,6 @@ from entrypoint.network import PROTOCOL, TUNNEL_KINDS, Route, Snapshot
 from entrypoint.tunnels import tunnels
 from tests.unit.kernel_values import DOCKER, DUAL, Seen, route
 
-NOTHING_REMEMBERED: dict[tuple[str, object], NextHop] = {}
 POD = (
     Seen()
     .link("eth0")
@@ -294,6 +293,17 @@ routes = st.builds(
     metric=st.sampled_from([0, 100]),
     protocol=st.sampled_from([2, 3, PROTOCOL]),
 ).filter(lambda r: r.gateway is None or r.gateway.version == r.destination.version)
+
+
+def test_of_two_routers_that_announce_themselves_the_known_one_is_kept() -> None:
+    """What tells who is in charge moves the gateway only where it names another one alone."""
+    known = NextHop(ip_address("fe80::1"))
+    seen = Seen().link("eth0").address("eth0", "fd00:30::2/64")
+    ra = [route("default6", via=router, metric=1024, protocol=9) for router in ("fe80::1", "fe80::2")]
+    remembered = {("eth0", ip_network("fd00:30::/64")): known}
+    (both,) = container_networks(seen.routes(*ra).snapshot, {}, remembered)
+    (other,) = container_networks(seen.routes(ra[1]).snapshot, {}, remembered)
+    assert (both.gateway, other.gateway) == (known, NextHop(ip_address("fe80::2")))
 
 
 @given(

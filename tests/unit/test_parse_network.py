@@ -3,9 +3,18 @@ from typing import Any
 
 import pytest
 
-from entrypoint.network import Target
 from entrypoint.parse import Parser
-from entrypoint.parse_network import dns, first_table, gateways, link_name, listen, networks, ports, target
+from entrypoint.parse_network import (
+    Target,
+    dns,
+    first_table,
+    gateways,
+    link_name,
+    listen,
+    networks,
+    ports,
+    target,
+)
 
 
 @pytest.mark.parametrize(

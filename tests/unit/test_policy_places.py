@@ -50,3 +50,18 @@ def test_there_is_no_place_before_the_first() -> None:
     """Priority 0 is the kernel's own; where we are first already, nothing is moved."""
     assert place([1], priority=2) == {1}
     assert place([], priority=1) == {1}
+
+
+def test_rules_by_destination_stay_behind_those_by_source() -> None:
+    """In IPv6 they have the next priority, and both move as one."""
+    rules = (
+        Rule(ip_network("fd00:30::/64"), 7100, 90),
+        Rule(ip_network("::/0"), 7100, 91, ip_network("fd00:20::/64")),
+    )
+    moved = in_front(Wanted(rules=rules), [(6, 89)])
+    assert [rule.priority for rule in moved.rules] == [87, 88]
+
+
+def test_the_kernels_own_first_rule_is_in_nobodys_way() -> None:
+    """It has priority 0, and before that there is nothing."""
+    assert place([0], priority=60) == {60}

@@ -2,7 +2,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from entrypoint.remarks import remarks, why_no_tunnel
+from entrypoint.remarks import moved, remarks, why_no_tunnel
 from tests.unit.kernel_values import DOCKER, DUAL, Seen
 
 BOTH = DUAL.link("tun0", "tun").address("tun0", "10.99.0.2/24")
@@ -44,3 +44,9 @@ def test_what_is_strange_about_a_gateway_is_told(
     found = list(remarks(seen.snapshot, {(link, address.version): address}))
     assert len(found) == (remark is not None)
     assert all(text.startswith(f"GATEWAYS={link}={gateway}") and str(remark) in text for text in found)
+
+
+@pytest.mark.parametrize(("priority", "told"), [(None, False), (90, False), (91, False), (88, True)])
+def test_rules_that_had_to_move_are_told(priority: int | None, *, told: bool) -> None:
+    """Behind RULE_PRIORITY stand only those by destination, where there are no others."""
+    assert (moved(priority, 90) is not None) == told
