@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 
 from entrypoint.network import (
+    ANNOUNCED,
     CONFIGURED,
     IPV6,
+    LAST_METRIC,
     MAIN_TABLE,
     PROTOCOL,
     IPAddress,
@@ -187,7 +189,11 @@ def _hops_since(kept: NextHop, network: ContainerNetwork, snapshot: Snapshot) ->
         for route in _routes_of(network, snapshot)
         if route.is_default and route.protocol != PROTOCOL and route.table == MAIN_TABLE
     ]
-    hops = _best([route for route in main if route.protocol in CONFIGURED])
+    # Anybody on the link may announce itself, and takes nothing from a gateway that still has its route.
+    still = min((route.metric for route in main if NextHop(route.gateway) == kept), default=LAST_METRIC)
+    hops = _best(
+        [r for r in main if r.protocol in CONFIGURED and (r.protocol != ANNOUNCED or r.metric < still)]
+    )
     if not hops and not _is_near(kept.address, network.link, snapshot):
         hops = _best([route for route in main if _is_near(route.gateway, network.link, snapshot)])
     # Two routers may both announce themselves.
@@ -247,7 +253,10 @@ def _is_near(gateway: IPAddress | None, link: str, snapshot: Snapshot) -> bool:
 
 def _best(routes: list[Route]) -> set[NextHop]:
     lowest = min((route.metric for route in routes), default=0)
-    return {NextHop(route.gateway) for route in routes if route.metric == lowest}
+    best = [route for route in routes if route.metric == lowest]
+    # What somebody set goes before what anybody on the link may announce.
+    best = [route for route in best if route.protocol != ANNOUNCED] or best
+    return {NextHop(route.gateway) for route in best}
 
 
 def _described(link: Link, snapshot: Snapshot) -> str:

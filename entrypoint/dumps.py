@@ -3,7 +3,6 @@
 import errno
 import struct
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from entrypoint import rtmessages
@@ -19,6 +18,9 @@ from entrypoint.lean_pyroute2 import (
     rtmsg,
 )
 from entrypoint.network import PROTOCOL, LastResort, Route
+
+ROUTERS_MAX = 16
+"""Of the routers of a link that announce themselves, so many are read: any neighbour can be thousands."""
 
 # What stands for a route that is not decoded. pyroute2 takes a datagram without any message for the end.
 _PASSED_OVER = {"header": {"type": RTM_NEWROUTE, "flags": NLM_F_MULTI, "error": None}}
@@ -39,8 +41,8 @@ async def routes(
 
     With `tables`, those that may be ours, it is only what concerns us.
     """
-    parser = None if tables is None else partial(_parse, netlink.marshal, tables)
-    answers = await _dump(netlink, version, {"proto": protocol}, [("RTA_OIF", link)], parser)
+    attributes = [("RTA_OIF", link)]
+    answers = await _dump(netlink, version, {"proto": protocol}, attributes, _Chosen(netlink.marshal, tables))
     return [route for answer in answers for route in rtmessages.unicast_routes(answer, names)]
 
 
@@ -79,9 +81,32 @@ def route_request(version: int) -> Any:
     return message
 
 
-def _parse(marshal: Any, tables: range, data: bytes, offset: int, length: int) -> Any:
-    """Decode a message, unless it is a route that is nobody's: that takes a hundred times as long."""
-    kind, flags, sequence = struct.unpack_from("HHI", data, offset + 4)
-    if kind == RTM_NEWROUTE and not rtmessages.concerns_us(data, offset, tables):
-        return _PASSED_OVER
-    return marshal.parse_one_message(kind, flags, sequence, data, offset, length)
+class _Chosen:
+    """Decodes the messages of one dump, but for routes that are nobody's: that takes a hundred times as long.
+
+    With `tables` None they are everybody's, but for those of routers that announce themselves.
+    """
+
+    def __init__(self, marshal: Any, tables: range | None) -> None:
+        self._marshal = marshal
+        self._tables = tables
+        self._announced = 0
+        self._decoded: set[bytes] = set()
+
+    def __call__(self, data: bytes, offset: int, length: int) -> Any:
+        """Return the message, or what stands for one that is passed over."""
+        kind, flags, sequence = struct.unpack_from("HHI", data, offset + 4)
+        if kind == RTM_NEWROUTE and not self._concerns_us(data, offset):
+            return _PASSED_OVER
+        message = data[offset : offset + length]
+        # Where IPv6 routes come and go meanwhile, the kernel begins again and again with those at one place.
+        if message in self._decoded:
+            return _PASSED_OVER
+        self._decoded.add(message)
+        return self._marshal.parse_one_message(kind, flags, sequence, data, offset, length)
+
+    def _concerns_us(self, data: bytes, offset: int) -> bool:
+        if rtmessages.announces_a_router(data, offset):
+            self._announced += 1
+            return self._announced <= ROUTERS_MAX
+        return self._tables is None or rtmessages.concerns_us(data, offset, self._tables)

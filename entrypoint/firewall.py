@@ -77,7 +77,9 @@ class Firewall:
                 self.problem = str(error.strerror)
         if self.problem:
             asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._wake.set)
-            if self.problem != self._told:
+            # Where what is wanted never stood, the start is refused, which tells it.
+            refused = self._wanted and not self._known
+            if self.problem != self._told and not refused:
                 log.warning("%s", self.problem)
         self._told = self.problem
 

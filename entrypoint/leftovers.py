@@ -80,8 +80,8 @@ def _route(noted: dict[str, Any]) -> Route:
         onlink=noted["onlink"],
         metric=noted["metric"],
         protocol=noted["protocol"],
-        source=ip_address(noted["source"]) if noted["source"] else None,
-        mtu=noted["mtu"],
+        source=ip_address(noted["source"]) if noted.get("source") else None,
+        mtu=noted.get("mtu", 0),
     )
 
 

@@ -12,7 +12,7 @@ BOOT_PROTOCOL = 3
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The main table before the client: what a client may take away or leave behind is told by it."""
+    """The main table before the client, by which it is told what a client took away or left behind."""
 
     routes: tuple[Route, ...] = ()
     """Its routes by container links."""
@@ -43,19 +43,27 @@ def before_client(
 ) -> tuple[Route, ...]:
     """Return the main table's routes as they were before a client whose run noted nothing.
 
-    That is what is there, less what clients made, and the default routes that it took away:
-    the tables of a killed run still know them. But where the user `named` the gateway of an interface (by
-    IP version), there was no default route to take.
+    They are those of now, less what clients made, and with the default routes that clients took away: the
+    tables of a killed run still have them. Where the user `named` the gateway of an interface, for an IP
+    version, that is where our table has it from, and there was no default route to take.
     """
     now = tuple(route for route in main_routes(snapshot) if not traces.hold(route))
-    with_default = {route.destination for route in now if route.is_default}
-    taken: dict[IPNetwork, Route] = {}
+    standing = {route.destination for route in now if route.is_default}
     in_tunnels = {link.name for link in snapshot.links if link.is_tunnel}
-    for route in sorted(snapshot.routes, key=lambda route: route.table):
-        ours = route.protocol == PROTOCOL and route.is_default and route.link not in in_tunnels
-        if ours and route.destination not in with_default and not _is_named(route, named):
-            taken.setdefault(route.destination, replace(route, table=MAIN_TABLE, protocol=BOOT_PROTOCOL))
-    return (*now, *taken.values())
+    lost = [
+        route
+        for route in snapshot.routes
+        if route.protocol == PROTOCOL
+        and route.is_default
+        and route.link not in in_tunnels
+        and route.destination not in standing
+        and (route.link, route.destination.version) not in named
+    ]
+    back: dict[IPNetwork, Route] = {}
+    # The network that leads out is the first to be given a table.
+    for route in sorted(lost, key=lambda route: route.table):
+        back.setdefault(route.destination, replace(route, table=MAIN_TABLE, protocol=BOOT_PROTOCOL))
+    return (*now, *back.values())
 
 
 def main_routes(snapshot: Snapshot) -> tuple[Route, ...]:
@@ -68,9 +76,9 @@ def main_routes(snapshot: Snapshot) -> tuple[Route, ...]:
 def restored(before: Before, traces: Traces, snapshot: Snapshot, taken: Collection[int] = ()) -> list[Change]:
     """Lead the main table back to what it was before the client.
 
-    A default route that is gone comes back, unless a tunnel has one of its IP version (`taken`), or its
-    link is another by now: who makes a link anew under its name gives it its routes. What clients made
-    and left goes.
+    A default route that is gone comes back, unless a tunnel has one of its IP version (`taken`), or another
+    link bears the name of its link by now: whoever made that one gives it its routes. What clients made and
+    left goes.
     """
     now = main_routes(snapshot)
     standing = {(route.destination, route.metric) for route in now if route.is_default}
@@ -88,7 +96,3 @@ def restored(before: Before, traces: Traces, snapshot: Snapshot, taken: Collecti
     ]
     steps += [Change("del", route) for route in now if route not in before.routes and traces.hold(route)]
     return steps
-
-
-def _is_named(route: Route, named: Collection[tuple[str, int]]) -> bool:
-    return (route.link, route.destination.version) in named

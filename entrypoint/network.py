@@ -31,8 +31,11 @@ IPV6 = 6
 ANYWHERE: dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 """By IP version: the destination of a default route, the source of a rule for all."""
 
-CONFIGURED = frozenset({4, 9, 16})
-"""RTPROT_STATIC, RTPROT_RA and RTPROT_DHCP of linux/rtnetlink.h: routes of who is in charge of a link."""
+ANNOUNCED = 9
+"""RTPROT_RA of linux/rtnetlink.h: what an IPv6 router says of itself, and anybody on the link may say."""
+
+CONFIGURED = frozenset({4, ANNOUNCED, 16})
+"""RTPROT_STATIC and RTPROT_DHCP beside it: routes of who is in charge of a link."""
 
 MAIN_TABLE = 254
 """RT_TABLE_MAIN of linux/rtnetlink.h."""

@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from entrypoint.network import (
+    ANNOUNCED,
     CONFIGURED,
     IPV6,
     LAST_METRIC,
@@ -103,6 +104,11 @@ def concerns_us(data: bytes, offset: int, tables: range) -> bool:
             return True
         place += max(size + 3 & ~3, 4)
     return False
+
+
+def announces_a_router(data: bytes, offset: int) -> bool:
+    """Tell from the bytes of RTM_NEWROUTE whether it is the default route of a router that said so itself."""
+    return data[offset + 17] == 0 and data[offset + 21] == ANNOUNCED
 
 
 def unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:

@@ -14,6 +14,9 @@ from entrypoint.network import IPAddress, Route
 
 log = logging.getLogger(__name__)
 
+ABSENT_MAX = 64
+"""Of networks that are gone, so many are remembered: anybody may announce ever new ones to a link of IPv6."""
+
 
 class Search:
     """What is known of each network's gateway, by the network's key."""
@@ -47,9 +50,11 @@ class Search:
     def ask(self, networks: Collection[ContainerNetwork], own: Collection[IPAddress]) -> None:
         """Remember what is known by now, and ask about the rest, once for each time that a network comes."""
         self.known |= {network.key: network.gateway for network in networks if network.gateway}
+        here = {network.key for network in networks}
         # Who comes back under the same name and network is asked again. (A link that is down is still there.)
-        gone = self._found - {network.key for network in networks}
-        for key in gone:
+        gone = self._found - here
+        absent = [key for key in self.known if key not in here]
+        for key in {*gone, *absent[:-ABSENT_MAX]}:
             self.known.pop(key, None)
         self._found -= gone
         self.silent &= {network.key for network in networks if network.up}

@@ -6,7 +6,7 @@ come from that network's gateway, and connection tracking turns the reply back.
 """
 
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_network
+from ipaddress import collapse_addresses, ip_network
 
 from entrypoint.chains import Chain, Place
 from entrypoint.detect import ContainerNetwork
@@ -15,6 +15,7 @@ from entrypoint.network import IPV6, IPAddress, IPNetwork
 SOURCE_NAT = 100
 """NF_IP_PRI_NAT_SRC of linux/netfilter_ipv4.h."""
 _EVERY = range(1, 65536)
+_LINK_LOCAL = ip_network("fe80::/10")
 
 Ports = Sequence[range]
 
@@ -24,10 +25,14 @@ def chains(networks: Iterable[ContainerNetwork], ports: Ports) -> tuple[Chain, .
 
     Else a packet of the client's own flow would be taken for somebody's first one.
     """
+    seen = list(networks)
+    # Networks of one link share their gateway.
+    ways = {(network.link, gateway.version): gateway for network, gateway in _served(seen)}
     rules = tuple(
-        f'iifname "{network.link}" {word} saddr != {network.network} {listed(ports)} snat {word} to {gateway}'
-        for network, gateway in _served(networks)
-        for word in ("ip6" if gateway.version == IPV6 else "ip",)
+        f'iifname "{link}" {word} saddr != {{ {_neighbours(seen, link, version)} }} {listed(ports)} '
+        f"snat {word} to {gateway}"
+        for (link, version), gateway in ways.items()
+        for word in ("ip6" if version == IPV6 else "ip",)
     )
     return (Chain("udp_replies", Place("nat", "input", SOURCE_NAT), "accept", rules),)
 
@@ -37,18 +42,29 @@ def gateways(networks: Iterable[ContainerNetwork]) -> tuple[IPNetwork, ...]:
     return tuple(ip_network(gateway) for _, gateway in _served(networks))
 
 
-def not_served(networks: Iterable[ContainerNetwork]) -> list[str]:
-    """Return the networks whose gateway has no address of its own network, as links and networks.
+def not_served(networks: Iterable[ContainerNetwork]) -> list[ContainerNetwork]:
+    """Return the networks whose gateway has no address of its own network.
 
     From a link-local gateway a service would answer with its own link-local address.
     """
     served = {network.key for network, _ in _served(networks)}
-    return [f"{n.link} ({n.network})" for n in networks if n.gateway and n.key not in served]
+    return [network for network in networks if network.gateway and network.key not in served]
 
 
 def unheard(wildcard: Iterable[int], ports: Ports) -> list[int]:
     """Return the ports of wildcard sockets that are not among these."""
     return sorted({port for port in wildcard if not any(port in span for span in ports)})
+
+
+def _neighbours(networks: Iterable[ContainerNetwork], link: str, version: int) -> str:
+    """Return whom a service reaches on the link itself, as nft takes the elements of a set.
+
+    To them it answers with its address in their network, which is not the one that it has for the gateway.
+    """
+    near = [n.network for n in networks if n.link == link and n.network.version == version]
+    if version == IPV6:
+        near.append(_LINK_LOCAL)
+    return ", ".join(map(str, collapse_addresses(near)))  # type: ignore[type-var]
 
 
 def _served(networks: Iterable[ContainerNetwork]) -> Iterable[tuple[ContainerNetwork, IPAddress]]:

@@ -31,6 +31,8 @@ class UdpReplies:
         self.came_up = asyncio.Event()
         """To be set each time that a tunnel has come up."""
         self._stood = False
+        self._left_out: set[str] = set()
+        """Links whose networks were told not to be served: those that come later are no news."""
         self._told: list[object] = []
 
     async def follow(self) -> None:
@@ -48,12 +50,12 @@ class UdpReplies:
                 "nftables (Linux 5.6 or newer, `modprobe nf_tables nf_nat` on the host), or leave it out"
             )
         self._stood = True
-        if (left_out := not_served(networks)) and left_out not in self._told:
-            self._told.append(left_out)
+        if left_out := [network for network in not_served(networks) if network.link not in self._left_out]:
+            self._left_out |= {network.link for network in left_out}
             log.warning(
                 "UDP_REPLY_PORTS has no effect on %s: saw a link-local gateway; have the service listen on "
                 "the container's own address there",
-                " and ".join(left_out),
+                " and ".join(f"{network.link} ({network.network})" for network in left_out),
             )
 
     async def end(self) -> None:

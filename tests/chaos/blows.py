@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+from tests.chaos.gate import BREAKS
 from tests.chaos.stage import Stage, resume
 from tests.lab.addresses import V4, V6
 from tests.tunnel.product import PRIORITY, TABLE
@@ -238,6 +239,16 @@ def rule_in_front(stage: Stage, _: random.Random) -> Iterator[None]:
     stage.try_ip("rule del from 10.78.0.0/16 lookup 78")
 
 
+@contextlib.contextmanager
+def gate_broken(stage: Stage, chance: random.Random) -> Iterator[None]:
+    """Open the kill switch's gate in one way or another; where the entrypoint is at work, it closes again."""
+    if stage.closed:
+        stage.gate.break_(chance.choice(BREAKS))
+        if stage.at_work():
+            stage.gate.see_that_it_is_back()
+    yield
+
+
 BLOWS: dict[str, Blow] = {
     blow.__name__: blow
     for blow in (
@@ -261,5 +272,6 @@ BLOWS: dict[str, Blow] = {
         second_network_switched,
         burst_of_routes,
         rule_in_front,
+        gate_broken,
     )
 }

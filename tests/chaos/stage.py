@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from tests.chaos.gate import Gate
 from tests.chaos.quiet import STRANGERS, Quiet
 from tests.lab.addresses import SECOND_PORT, SERVICE_PORT, V4, V6
 from tests.lab.leaks import LeakProbe, outward
@@ -78,6 +79,7 @@ class Stage:
             self.lab = stack.enter_context(Lab())
             self.product = AnyProduct(self.lab, directory, VPNS[self.kind](self.lab, directory))
             self.host = self.lab.sidecar
+            self.gate = Gate(self.host)
             self.host.ip(*STRANGERS)
             self.before = Kernel.of(self.host)
             self.start()
@@ -104,8 +106,16 @@ class Stage:
 
     @property
     def got_out(self) -> list[str]:
-        """What left by the container's link and is neither a reply nor the client's own, a packet a line."""
-        return self._outward.packets
+        """What left by the container's link and is neither a reply nor the client's own, a packet a line.
+
+        Nor did it leave while somebody had broken the gate.
+        """
+        return [packet for packet in self._outward.packets if not self.gate.explains(packet)]
+
+    def at_work(self) -> bool:
+        """Whether the entrypoint runs and nobody has stopped it."""
+        stat = Path(f"/proc/{self.sidecar.process.pid}/stat")
+        return self.sidecar.process.running and stat.read_text().rpartition(")")[2].split()[0] != "T"
 
     def client_pids(self) -> list[int]:
         """Return the processes of the client's program."""
@@ -150,6 +160,7 @@ class Stage:
                 ended = self.sidecar.process.wait()
                 raise AssertionError(f"the entrypoint ended by itself with {ended}\n{self._log()}")
             self.start()
+        self.gate.see_that_it_is_back(AT_ONCE_SECONDS)
         self._until(self._well, self.patience, "both ways, and health that says so")
         self._until(lambda: not self.differences(), AT_ONCE_SECONDS, "rules and routes as in a quiet state")
         self._until(self._well, 0, "health and both ways to stay well")

@@ -72,6 +72,20 @@ def test_of_two_routers_that_announce_themselves_the_one_in_use_is_kept(announce
     assert keeper.passes[-1]["networks"]["fd00:30::/64"] is None
 
 
+def test_who_announces_itself_takes_nothing_from_dockers_gateway(container: Container) -> None:
+    """The kernel goes on by the route that was set, and so do replies, also of a run that starts then."""
+    container.router.ip(f"address add {FIRST}/64 dev to-eth0 nodad")
+    keeper = container.keep().watching()
+    announce(container, FIRST)
+    until(lambda: main_defaults(container) == [FIRST], LIMIT_SECONDS, "the offer")
+    quiet(keeper)
+    assert ours(container.host) == DOCKER
+    assert way(container.host, V6.laptop) == f"dev eth0 via {V6.docker_gateway}"
+    keeper.process.terminate()
+    container.keep().watching()
+    assert ours(container.host) == DOCKER
+
+
 def test_a_container_of_ipv6_alone_is_served(bare: Container) -> None:
     """No IPv4 address, so no IPv4 rule."""
     bare.connect("eth0", "fd00:30::2/64")

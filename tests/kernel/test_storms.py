@@ -9,7 +9,9 @@ import pytest
 from tests.kernel.conftest import LIMIT_SECONDS, Container, Keeper
 from tests.kernel.held import FAMILIES, rules
 from tests.kernel.test_watching import OURS, burst, cpu_seconds, delete_rule, lost_events, quiet
+from tests.lab.addresses import V6
 from tests.lab.namespaces import Namespace
+from tests.lab.router_advertisement import advertise
 from tests.lab.waiting import until
 
 SOON_SECONDS = 1.0
@@ -17,6 +19,7 @@ SOON_SECONDS = 1.0
 MORE_MEMORY_BYTES = 4 << 20
 """What a storm may leave in the process: nothing grows with the number of routes."""
 DELETIONS = 1000
+ROUTERS = 400
 
 
 def resident(keeper: Keeper) -> int:
@@ -62,6 +65,22 @@ def test_very_many_routes_are_neither_told_nor_read(
     delete_rule(container.host)
     until(lambda: standing(container.host) == before, SOON_SECONDS, "our rule beside them")
     assert cpu_seconds(keeper) - spent < 0.4
+
+
+def test_a_neighbour_that_announces_hundreds_of_routers(container: Container, keeper: Keeper) -> None:
+    """A default route for each of them costs no memory, and no time when something is to be mended."""
+    sources = [f"fe80::bad:{number:x}" for number in range(1, ROUTERS + 1)]
+    container.router.ip(*(f"address add {source}/64 dev to-eth0 nodad" for source in sources))
+    for source in sources:
+        advertise(container.router, "to-eth0", source, V6.docker, lifetime=600)
+    defaults = ("ip", "-6", "route", "show", "default", "proto", "ra")
+    until(lambda: len(container.host.run(*defaults).stdout.splitlines()) == ROUTERS, 10, "the routers")
+    quiet(keeper)
+    spent = cpu_seconds(keeper)
+    delete_rule(container.host)
+    until(lambda: rules(container.host)[0].startswith("90: from"), SOON_SECONDS, "our rule beside them")
+    quiet(keeper)
+    assert cpu_seconds(keeper) - spent < 0.1
 
 
 def test_routes_in_a_table_that_may_be_ours(container: Container, keeper: Keeper) -> None:

@@ -31,7 +31,8 @@ def seen_as(host: Namespace, address: str, port: int, *, source: str | None = No
             asking.settimeout(PATIENCE_SECONDS)
             if source:
                 asking.bind((source, 0))
-            asking.connect((address, port))
+            # A link-local one names its link: fe80::1%eth0.
+            asking.connect(socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM)[0][4])
             asking.send(_QUESTION)
             try:
                 return asking.recv(100).decode()

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from tests.chaos.gate import BREAKS
 from tests.chaos.plan import Blow, Step
 from tests.chaos.run import do, run
 from tests.chaos.stage import Stage
@@ -63,6 +64,19 @@ def test_chaos_sees_a_rule_that_is_deleted_again_and_again() -> None:
         stage.host.spawn("sh", "-c", f"yes '{line}' | ip -force -batch - 2>/dev/null", name="vandal")
         with pytest.raises(AssertionError, match="rules and routes do not last"):
             do(stage, quick("rules_deleted"))
+
+
+def test_a_broken_gate_closes_again() -> None:
+    """In whichever way it was opened; control: not while the entrypoint is frozen."""
+    with Stage("openvpn", closed=True) as stage:
+        for number in range(6):
+            do(stage, Step(number, (Blow("gate_broken", number),), 0.0))
+        stage.sidecar.process.signal(signal.SIGSTOP)
+        stage.gate.break_(BREAKS[0])
+        with pytest.raises(AssertionError, match="the gate to be whole"):
+            stage.gate.see_that_it_is_back(1)
+        stage.sidecar.process.signal(signal.SIGCONT)
+        stage.settle()
 
 
 def test_chaos_sees_what_gets_out() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.lab.addresses import V4, V6, Family
+from tests.lab.namespaces import Namespace
 from tests.lab.sidecar import Sidecar
 from tests.lab.topology import Lab
 from tests.lab.udp import seen_as, serve_udp
@@ -50,6 +51,29 @@ def test_a_wildcard_socket_answers_both_ways(standing: Product, family: Family, 
     assert seen_as(lab.server_b, tunnel, port) == family.server_b
     assert seen_as(lab.twin, tunnel, port, source=family.twin) == family.twin
     assert seen_as(lab.twin, tunnel, port, source=family.laptop) == family.laptop
+
+
+@pytest.mark.usefixtures("up")
+def test_every_neighbour_on_the_link_is_answered_as_itself(standing: Product) -> None:
+    """Those in a second network of the link, and those that ask by link-local IPv6."""
+    lab = standing.lab
+    for host, number in ((lab.sidecar, 2), (lab.neighbour, 3)):
+        host.ip(
+            f"address add 172.40.0.{number}/16 dev eth0", f"address add fd00:40::{number}/64 dev eth0 nodad"
+        )
+    until(lambda: "172.40.0.0/16" in table(standing) and "fd00:40::/64" in table(standing), 3, "the networks")
+    for source, address in (("172.40.0.3", "172.40.0.2"), ("fd00:40::3", "fd00:40::2")):
+        assert seen_as(lab.neighbour, address, LISTED, source=source) == source
+    ours, theirs = map(link_local_address, (lab.sidecar, lab.neighbour))
+    assert seen_as(lab.neighbour, f"{ours}%eth0", LISTED) == theirs
+    for host, number in ((lab.sidecar, 2), (lab.neighbour, 3)):
+        host.ip(f"address del 172.40.0.{number}/16 dev eth0", f"address del fd00:40::{number}/64 dev eth0")
+
+
+def link_local_address(host: Namespace) -> str:
+    """Return the address that the kernel gave to eth0 by itself."""
+    (entry,) = host.ip_json("-6", "address", "show", "dev", "eth0", "scope", "link")
+    return str(next(info["local"] for info in entry["addr_info"] if info))
 
 
 @pytest.mark.usefixtures("up")

@@ -17,9 +17,9 @@ SILENT = "198.51.100.77"
 """Nobody has this address, and nobody says so."""
 MOVED = "198.51.100.11"
 HURRIED = """
-from entrypoint.clients import wg_session, wg_tools, wireguard
+from entrypoint.clients import wg_session, wg_tools, wg_watch
 wg_session.REJECT_AFTER_SECONDS, wg_session.ANSWER_SECONDS = 1.5, 0.5
-wireguard.CALL_SECONDS, wg_tools.LIMIT_SECONDS = 0.5, 1.0
+wg_watch.CALL_SECONDS, wg_tools.LIMIT_SECONDS = 0.5, 1.0
 """
 """WireGuard's three minutes in a second and a half, as Python's start-up takes it in (site)."""
 

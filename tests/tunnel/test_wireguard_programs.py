@@ -69,7 +69,7 @@ def test_without_a_descriptor_left_it_goes_on(make_wireguard: Callable[..., AnyP
     pid = sidecar.process.pid
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())), hard))
-    sidecar.wait_for_line("the tunnel is gone; .*cannot run wg: Too many open files")
+    sidecar.wait_for_line("the tunnel is gone; .*cannot run wg: saw Too many open files")
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
     sidecar.wait_until_ready()
     assert sidecar.terminate(STOP_WITHIN) == 0
