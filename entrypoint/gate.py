@@ -23,6 +23,9 @@ from entrypoint.network import (
 QUESTION_SLACK_BYTES = 64
 """What a resolver adds behind the question (EDNS), and no more: a name's question is no tunnel."""
 
+PART_BYTES = 16
+"""So much of a packet nft compares at once; in smaller parts the longest name makes too long a rule."""
+
 CHAIN = "output"
 """The chain without which there is no gate."""
 
@@ -174,8 +177,8 @@ def _question(where: str, name: str, verdict: str = "accept") -> list[str]:
     if asked is None:
         return []
     matches = []
-    for at in range(0, len(asked), 8):
-        part = asked[at : at + 8]
+    for at in range(0, len(asked), PART_BYTES):
+        part = asked[at : at + PART_BYTES]
         mask = bytes(0xDF if letter.isalpha() else 0xFF for letter in map(chr, part))
         value = bytes(byte & bits for byte, bits in zip(part, mask, strict=True))
         bits = 8 * len(part)

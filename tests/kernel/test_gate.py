@@ -302,6 +302,18 @@ def test_what_comes_by_the_tunnel_is_answered_by_it_or_not_at_all(
     assert leaks.packets == []
 
 
+def test_the_longest_name_is_asked_for_and_its_neighbour_is_not(routed: Container, tmp_path: Path) -> None:
+    """Letter by letter, in upper or lower case: a rule that is too long would be refused by nft."""
+    longest = ".".join((*["vpn-" + "x" * 59] * 3, "y" * 61))
+    resolver = DnsServer(routed.router, OUTSIDE, {}).start()
+    sidecar = started(routed, tmp_path, KILL_SWITCH="on", VPN_ARGS=f"--remote {longest}")
+    sidecar.wait_for_line("openvpn: ")
+    assert asked(routed.host, OUTSIDE, longest.upper())
+    for other in (longest[:-1] + "z", longest[:-1], "w" + longest[1:], longest[:100] + "-" + longest[101:]):
+        assert not asked(routed.host, OUTSIDE, other)
+    assert [name.lower() for name in resolver.asked] == [longest]
+
+
 def asked(host: Namespace, resolver: str, name: str) -> bool:
     """Whether a resolver answers a question for a name."""
 
