@@ -49,6 +49,16 @@ address with it. Anybody may (IPV6_FREEBIND); to an address of ours, and connect
 somebody outside has asked."""
 _BY_WAY_OF = tuple(f"{option} exists drop" for option in ("ip option lsrr", "ip option ssrr", "exthdr rt"))
 """Packets that say themselves where a neighbour shall send them on to."""
+_LABELS = {
+    more: ", ".join(f"{8 + 12 + 1 + length + 1 + 4 + more} . {length}" for length in range(1, 64))
+    for more in (0, 11)
+}
+_NEIGHBOURS_NAMES = tuple(
+    f"@th,96,16 1 @th,144,16 {records} udp length . @th,160,8 {{ {_LABELS[more]} }} accept"
+    for records, more in ((0, 0), (1, 11))
+)
+"""Questions for a name without a dot, without and with the 11 bytes of EDNS (RFC 6891, 6.1.2): as long as its
+first label alone would have them."""
 _DISCOVERY = "nd-router-solicit, mld-listener-report, mld-listener-done, mld2-listener-report"
 _NEIGHBOURS = (
     "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept",
@@ -127,7 +137,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
 
 
 def of_docker(names: Iterable[str], nobodys: str = "") -> tuple[Chain, ...]:
-    """Return what lets nothing but questions for these names through to Docker's resolver.
+    """Return what lets questions for these names through to Docker's resolver, and for neighbours.
 
     The question for a name that nobody has does not leave this namespace.
     """
@@ -136,6 +146,7 @@ def of_docker(names: Iterable[str], nobodys: str = "") -> tuple[Chain, ...]:
     rules = (
         *_question('oifname != "lo" udp dport 53', nobodys, "drop"),
         *(rule for name in (*names, nobodys) for rule in _question(there, name)),
+        *(f"{there} {rule}" for rule in _NEIGHBOURS_NAMES),
         f"{there} ct direction original drop",
     )
     return (Chain("docker_names", Place("filter", "output", -1), "accept", rules),)

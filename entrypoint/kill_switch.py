@@ -104,8 +104,8 @@ class KillSwitch:
         self._docker_passes, self._nobodys = await passed_on.is_answered(nobodys), ""
         if self._docker_passes:
             log.warning(
-                "Docker's resolver asks in the host's own network, past the gate, so it is asked for the VPN "
-                "server's name alone, and no neighbour is found by name; to find them, name another resolver "
-                "for this container (compose: `dns: [1.1.1.1]`)"
+                "Docker's resolver asks in the host's own network, past the gate: it is asked for the VPN "
+                "server's name and for names without a dot alone; for all others set VPN_DNS=vpn, or name "
+                "another resolver for this container (compose: `dns: [1.1.1.1]`)"
             )
         await self.follow()

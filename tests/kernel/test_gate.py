@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from tests.lab.waiting import until
 
 BACK_SECONDS = 1.5
 """One second is promised; a loaded machine needs some more."""
+EDNS = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0)
+"""What a resolver adds to its question (RFC 6891, 6.1.2)."""
 CLIENT = f"host {V4.vpn_endpoint}"
 """Where the client's packets go."""
 
@@ -314,15 +317,17 @@ def test_the_longest_name_is_asked_for_and_its_neighbour_is_not(routed: Containe
     assert [name.lower() for name in resolver.asked] == [longest]
 
 
-def asked(host: Namespace, resolver: str, name: str) -> bool:
-    """Whether a resolver answers a question for a name."""
+def asked(host: Namespace, resolver: str, name: str, more: bytes = b"") -> bool:
+    """Whether a resolver answers a question for a name, with an additional record or without."""
+    packet = bytearray(question(name) + more)
+    packet[11] = bool(more)
 
     def ask() -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             asking.settimeout(0.3)
             asking.connect((resolver, 53))
             try:
-                asking.send(question(name))
+                asking.send(packet)
                 return bool(asking.recv(512))
             except OSError:
                 return False
@@ -330,7 +335,7 @@ def asked(host: Namespace, resolver: str, name: str) -> bool:
     return host.call(ask)
 
 
-def test_dockers_resolver_is_asked_for_nothing_where_it_asks_past_the_gate(
+def test_dockers_resolver_is_asked_for_neighbours_alone_where_it_asks_past_the_gate(
     routed: Container, tmp_path: Path
 ) -> None:
     """One that answers while nobody gets out is no way out either; the control: it was one before."""
@@ -339,10 +344,15 @@ def test_dockers_resolver_is_asked_for_nothing_where_it_asks_past_the_gate(
     before = len(resolver.asked)
     sidecar = closed(routed, tmp_path)
     assert sidecar.wait_for_line("Docker's resolver asks in the host's own network, past the gate")
-    assert not asked(routed.host, "127.0.0.11", NAME)
-    (nobodys,) = resolver.asked[before:]
+    for name in (NAME, "a.b", "x.example.de", "neighbour.de"):
+        assert not asked(routed.host, "127.0.0.11", name)
+        assert not asked(routed.host, "127.0.0.11", name, EDNS)
+    assert asked(routed.host, "127.0.0.11", "neighbour")
+    assert asked(routed.host, "127.0.0.11", "neighbour", EDNS)
+    nobodys, *neighbours = resolver.asked[before:]
     assert nobodys.endswith(".example")
     assert nobodys != NAME
+    assert neighbours == ["neighbour"] * 2
 
 
 def test_dockers_resolver_is_asked_for_neighbours_where_the_gate_holds_it(
