@@ -92,8 +92,8 @@ def understood(text: str) -> Seen:
 
 
 def made_anew(want: Sequence[Chain]) -> list[str]:
-    """Replace the whole table, whatever it holds, in lines for one transaction."""
-    return [f"delete table {TABLE}", *changes(want, None, {})]
+    """Replace the whole table, whatever it holds and whether it is there, in lines for one transaction."""
+    return [f"add table {TABLE}", f"delete table {TABLE}", *changes(want, None, {})]
 
 
 def comment(rule: str) -> str:

@@ -92,6 +92,8 @@ class Firewall:
                 lines = made_anew(self._wanted)
             if not lines:
                 return None
+            if problem:
+                lines = made_anew(self._wanted)  # or he holds what has to go
             try:
                 await _nft("-f", "-", text="\n".join(lines) + "\n")
             except OSError as error:

@@ -33,7 +33,7 @@ def remarks(snapshot: Snapshot, gateways: Gateways) -> Iterator[str]:
         elif others := _routed(snapshot, name, gateway):
             yield (
                 f"GATEWAYS={name}={gateway} goes before {others}, which a default route names; leave it out "
-                "unless that one does not lead to your LAN"
+                f"if {others} leads to your LAN"
             )
 
 

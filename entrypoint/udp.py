@@ -14,6 +14,8 @@ from entrypoint.network import IPV6, IPAddress, IPNetwork
 
 SOURCE_NAT = 100
 """NF_IP_PRI_NAT_SRC of linux/netfilter_ipv4.h."""
+_WORDS = {4: "ip", IPV6: "ip6"}
+"""What nft calls each IP version."""
 _EVERY = range(1, 65536)
 _LINK_LOCAL = ip_network("fe80::/10")
 
@@ -29,16 +31,18 @@ def chains(networks: Iterable[ContainerNetwork], ports: Ports) -> tuple[Chain, .
     # Networks of one link share their gateway.
     ways = {(network.link, gateway.version): gateway for network, gateway in _served(seen)}
     rules = tuple(
-        f'iifname "{link}" {word} saddr != {{ {_neighbours(seen, link, version)} }} {listed(ports)} '
-        f"snat {word} to {gateway}"
+        f'iifname "{link}" {_WORDS[version]} saddr != {{ {_neighbours(seen, link, version)} }} '
+        f"{matching(ports)} snat {_WORDS[version]} to {gateway}"
         for (link, version), gateway in ways.items()
-        for word in ("ip6" if version == IPV6 else "ip",)
     )
     return (Chain("udp_replies", Place("nat", "input", SOURCE_NAT), "accept", rules),)
 
 
 def gateways(networks: Iterable[ContainerNetwork]) -> tuple[IPNetwork, ...]:
-    """Return whom the services then answer: a route that a server pushes onto them must not take that."""
+    """Return the addresses to which the services then send their replies.
+
+    They have to be kept on the gateway by a rule, as a server may push a route that covers them.
+    """
     return tuple(ip_network(gateway) for _, gateway in _served(networks))
 
 
@@ -68,6 +72,7 @@ def _neighbours(networks: Iterable[ContainerNetwork], link: str, version: int) -
 
 
 def _served(networks: Iterable[ContainerNetwork]) -> Iterable[tuple[ContainerNetwork, IPAddress]]:
+    """Yield the networks whose gateway can stand for their visitors, each with its gateway's address."""
     for network in networks:
         address = network.gateway.address if network.gateway else None
         if address is None or address.version != network.interface.version:
@@ -76,8 +81,8 @@ def _served(networks: Iterable[ContainerNetwork]) -> Iterable[tuple[ContainerNet
             yield network, address
 
 
-def listed(ports: Ports) -> str:
-    """Write the ports as nft takes them: intervals of a set must not overlap."""
+def matching(ports: Ports) -> str:
+    """Write what matches these ports in nft's words; the intervals of a set must not overlap."""
     merged: list[range] = []
     for span in sorted(ports, key=lambda span: span.start):
         if merged and span.start <= merged[-1].stop:
@@ -86,6 +91,5 @@ def listed(ports: Ports) -> str:
             merged.append(span)
     if merged == [_EVERY]:
         return "meta l4proto udp"
-    return (
-        f"udp dport {{ {', '.join(f'{s.start}-{s[-1]}' if len(s) > 1 else str(s.start) for s in merged)} }}"
-    )
+    written = (f"{span.start}-{span[-1]}" if len(span) > 1 else str(span.start) for span in merged)
+    return f"udp dport {{ {', '.join(written)} }}"

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from ipaddress import ip_address, ip_network
 
+import h11
 import uvicorn
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -130,6 +131,15 @@ class _Connection(H11Protocol):
             first = min(others, key=lambda other: (other.peer in spared, -held[other.peer], other.made_at))
             first.transport.abort()
         self._end_of_life = self.loop.call_later(CONNECTION_LIFE_SECONDS, transport.abort)
+
+    def send_400_response(self, msg: str) -> None:
+        # A request that was begun well waits for its turn: nobody takes its answer any more.
+        if self.cycle:
+            self.cycle.disconnected = True
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:  # it has its answer: the body behind it is what was spoiled
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_of_life.cancel()

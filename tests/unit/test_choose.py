@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.clients import choose
+from entrypoint.clients import choose, find_config
 from entrypoint.clients.base import Client
 from entrypoint.clients.kind import kind_of
 from entrypoint.faults import BadSettings
@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the folder in which configurations are looked for."""
     found = tmp_path / "vpn"
     found.mkdir()
-    monkeypatch.setattr(choose, "CONFIG_FOLDER", found)
+    monkeypatch.setattr(find_config, "CONFIG_FOLDER", found)
     return found
 
 
@@ -87,7 +87,7 @@ def test_a_file_in_the_folders_place_is_told(
 ) -> None:
     """`-v ./my.ovpn:/vpn`."""
     (tmp_path / "file").write_text(OPENVPN)
-    monkeypatch.setattr(choose, "CONFIG_FOLDER", tmp_path / "file")
+    monkeypatch.setattr(find_config, "CONFIG_FOLDER", tmp_path / "file")
     (fault,) = faults()
     assert "saw a file there; mount its folder there" in fault
     assert not list(folder.iterdir())

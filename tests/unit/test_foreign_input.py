@@ -12,7 +12,7 @@ from entrypoint.clients.ovpn_config import check, scripts_wished
 from entrypoint.clients.ovpn_report import Progress
 from entrypoint.parse_network import ports
 from entrypoint.rtmessages import gateway, rule
-from entrypoint.udp import listed
+from entrypoint.udp import matching
 from tests.unit.endpoint import get, serving
 from tests.unit.test_ovpn_config import BASE, WISHES
 
@@ -115,7 +115,7 @@ def test_a_next_hop_has_a_gateway_or_none(hop: dict[str, object]) -> None:
 def test_ports_are_listed_once_whatever_overlaps(spans: list[tuple[int, int]]) -> None:
     """Nft refuses intervals that overlap; what is listed are the ports that were asked for, and no other."""
     asked = [(first, min(first + more, 65535)) for first, more in spans]
-    text = listed(ports(" ".join(f"{first}-{last}" for first, last in asked)))
+    text = matching(ports(" ".join(f"{first}-{last}" for first, last in asked)))
     wanted = {port for first, last in asked for port in range(first, last + 1)}
     if text == "meta l4proto udp":
         assert len(wanted) == 65535

@@ -189,6 +189,7 @@ def test_no_answer_is_kept_by_a_cache(path: str) -> None:
         b"GET\r\n\r\n",
         b"GET /livez HTTP/1.1\r\n\r\n",  # no Host
         b"GET /livez HTTP/1.1\r\nhost: test\r\nx: " + b"x" * web.HEADER_BYTES_MAX,
+        b"POST /livez HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nno chunk\r\n",
     ],
 )
 def test_nonsense_is_refused_without_a_line_in_the_log(
@@ -203,6 +204,25 @@ def test_nonsense_is_refused_without_a_line_in_the_log(
 
     with caplog.at_level(logging.INFO):
         asyncio.run(scenario())
+    assert not caplog.messages
+
+
+def test_a_body_that_is_spoiled_after_its_answer_ends_the_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Without a second answer, and without a line in the log."""
+
+    async def scenario() -> None:
+        async with serving() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST /livez HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n")
+            assert (await receive(reader)).status == 405
+            writer.write(b"no chunk\r\n")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await reader.read() == b""
+            writer.close()
+
+    asyncio.run(scenario())
     assert not caplog.messages
 
 
