@@ -92,7 +92,7 @@ def understood(text: str) -> Seen:
 
 
 def made_anew(want: Sequence[Chain]) -> list[str]:
-    """Replace the whole table, whatever it holds and whether it is there, in lines for one transaction."""
+    """Replace the whole table, whatever it holds or if it is gone by now, in lines for one transaction."""
     return [f"add table {TABLE}", f"delete table {TABLE}", *changes(want, None, {})]
 
 

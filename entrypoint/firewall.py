@@ -92,8 +92,9 @@ class Firewall:
                 lines = made_anew(self._wanted)
             if not lines:
                 return None
-            if problem:
-                lines = made_anew(self._wanted)  # or he holds what has to go
+            if problem and self._wanted:
+                # Or something in the table holds what has to go, and hides it from us.
+                lines = made_anew(self._wanted)
             try:
                 await _nft("-f", "-", text="\n".join(lines) + "\n")
             except OSError as error:
