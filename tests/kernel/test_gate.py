@@ -106,12 +106,6 @@ def opened_in_place(host: Namespace) -> None:
     host.run("nft", line)
 
 
-def opened_and_held(host: Namespace) -> None:
-    """Add chains as well, of which the one cannot be deleted before the other."""
-    lines = ("add chain {} a", "add chain {} b", "add rule {} b jump a", "insert rule {} output accept")
-    host.run("nft", "; ".join(line.format("inet sidegate") for line in lines))
-
-
 def put_to_sleep(host: Namespace) -> None:
     """Switch the whole table off, which leaves all of it standing; nft 1.0.6 then writes what is no JSON."""
     host.run("nft", "add table inet sidegate { flags dormant; }")
@@ -139,7 +133,6 @@ DAMAGES = (
     opened_by_a_rule,
     opened_by_policy,
     opened_in_place,
-    opened_and_held,
     put_to_sleep,
     held_fast,
     written_in_no_letters,
@@ -259,15 +252,21 @@ def test_a_second_docker_network_is_opened_beside_the_first(routed: Container, t
     assert not any("cannot run nft" in line for line in sidecar.lines)
 
 
-def test_what_is_forwarded_for_neighbours_does_not_leave_either(
-    routed: Container, namespaces: Namespaces, tmp_path: Path
-) -> None:
-    """The sidecar as a gateway: a neighbour's packets go into the tunnel or nowhere."""
+def behind(routed: Container, namespaces: Namespaces) -> Namespace:
+    """Give a neighbour at 172.31.0.9, whose gateway is the container."""
     (neighbour,) = namespaces.add("neighbour")
     join(neighbour, "eth0", routed.host, "eth1")
     neighbour.ip("address add 172.31.0.9/16 dev eth0", "route add default via 172.31.0.2")
     routed.host.ip("address add 172.31.0.2/16 dev eth1")
     routed.host.sysctl("net/ipv4/ip_forward", 1)
+    return neighbour
+
+
+def test_what_is_forwarded_for_neighbours_does_not_leave_either(
+    routed: Container, namespaces: Namespaces, tmp_path: Path
+) -> None:
+    """The sidecar as a gateway: a neighbour's packets go into the tunnel or nowhere."""
+    neighbour = behind(routed, namespaces)
     routed.router.ip("route add 172.31.0.0/16 via 172.30.0.2")
     serve(routed.router, PORT)
     assert connects(neighbour, OUTSIDE, PORT)
@@ -291,11 +290,7 @@ def test_what_comes_by_the_tunnel_is_answered_by_it_or_not_at_all(
     routed: Container, namespaces: Namespaces, tmp_path: Path
 ) -> None:
     """A VPN peer asks at the container's own address, and at a neighbour's behind it."""
-    (neighbour,) = namespaces.add("neighbour")
-    join(neighbour, "eth0", routed.host, "eth1")
-    neighbour.ip("address add 172.31.0.9/16 dev eth0", "route add default via 172.31.0.2")
-    routed.host.ip("address add 172.31.0.2/16 dev eth1")
-    routed.host.sysctl("net/ipv4/ip_forward", 1)
+    neighbour = behind(routed, namespaces)
     closed(routed, tmp_path)
     routed.tunnel()
     with (
