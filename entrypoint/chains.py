@@ -1,8 +1,10 @@
 """Chains of nftables in our one table, as frozen values: wanted, seen, and what leads there. No kernel."""
 
+import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 TABLE = "inet sidegate"
 """Family and name of the table that holds all that is ours and nothing else."""
@@ -44,9 +46,9 @@ class SeenRule:
 
 @dataclass(frozen=True, slots=True)
 class SeenChain:
-    """A chain as the kernel holds it; `place` is None for one that no hook leads to."""
+    """A chain as the kernel holds it."""
 
-    place: Place | None
+    place: Place
     policy: str
     rules: tuple[SeenRule, ...]
 
@@ -55,6 +57,43 @@ Seen = Mapping[str, SeenChain]
 """The chains of our table by their names."""
 Known = Mapping[str, str]
 """Comment -> body of each rule as the kernel told it right after we had set it."""
+
+
+class NotOursAloneError(Exception):
+    """Our table holds what we never put there, and what may keep single rules from being changed."""
+
+
+def understood(text: str) -> Seen:
+    """Return what `nft -j list table` told; raises NotOursAloneError where that is not ours alone.
+
+    A chain that a rule or a map leads to cannot be deleted, and a table can be put to sleep; of one that
+    sleeps, nft 1.0.6 (Debian 12) writes what is no JSON.
+    """
+    chains: dict[str, SeenChain] = {}
+    rules: dict[str, list[SeenRule]] = {}
+    try:
+        for entry in json.loads(text)["nftables"]:
+            ((kind, told),) = entry.items()
+            if kind == "chain":
+                place = Place(told["type"], told["hook"], told["prio"])
+                chains[told["name"]] = SeenChain(place, told["policy"], ())
+            elif kind == "rule":
+                body = json.dumps(_sorted(told["expr"]), sort_keys=True)
+                seen = SeenRule(told["handle"], told.get("comment", ""), body)
+                rules.setdefault(told["chain"], []).append(seen)
+            elif kind not in {"metainfo", "table"} or told.get("flags"):
+                raise NotOursAloneError(kind)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NotOursAloneError(str(error)) from None
+    return {
+        name: SeenChain(chain.place, chain.policy, tuple(rules.get(name, ())))
+        for name, chain in chains.items()
+    }
+
+
+def made_anew(want: Sequence[Chain]) -> list[str]:
+    """Replace the whole table, whatever it holds or if it is gone by now, in lines for one transaction."""
+    return [f"add table {TABLE}", f"delete table {TABLE}", *changes(want, None, {})]
 
 
 def comment(rule: str) -> str:
@@ -115,3 +154,16 @@ def _rules(chain: Chain, there: Sequence[SeenRule], known: Known) -> list[str]:
 
 def _gone(name: str) -> list[str]:
     return [f"flush chain {TABLE} {name}", f"delete chain {TABLE} {name}"]
+
+
+def _sorted(told: Any) -> Any:
+    """Put the elements of sets in one order: nft promises none."""
+    match told:
+        case {"set": [*elements]}:
+            return {"set": sorted(map(json.dumps, elements))}
+        case dict():
+            return {key: _sorted(value) for key, value in told.items()}
+        case list():
+            return [_sorted(value) for value in told]
+        case _:
+            return told

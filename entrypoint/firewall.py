@@ -3,15 +3,13 @@
 import asyncio
 import contextlib
 import errno
-import json
 import logging
 import os
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Any
 
-from entrypoint.chains import TABLE, Chain, Place, Seen, SeenChain, SeenRule, changes
+from entrypoint.chains import TABLE, Chain, NotOursAloneError, Seen, changes, made_anew, understood
 from entrypoint.watch import NETLINK_NETFILTER, Watcher, firewall_events
 
 log = logging.getLogger(__name__)
@@ -23,8 +21,6 @@ PAUSE_SECONDS = 0.2
 """Between two readings: a storm of others' rules must not take the processor."""
 NFT_SECONDS = 10.0
 """After this nft is given up; mostly it takes 10 ms."""
-_DORMANT = 1
-"""NFT_TABLE_F_DORMANT of linux/netfilter/nf_tables.h."""
 
 
 class Firewall:
@@ -90,11 +86,15 @@ class Firewall:
     async def _passes(self, *, mending: bool) -> str | None:
         problem = None
         for _ in range(PASSES_MAX):
-            # A table that is switched off as a whole wakes when it is named without that flag.
-            asleep = _flags() & _DORMANT
-            lines = [f"add table {TABLE}"] if asleep else changes(self._wanted, await _read(), self._known)
+            try:
+                lines = changes(self._wanted, await _read(), self._known)
+            except NotOursAloneError:
+                lines = made_anew(self._wanted)
             if not lines:
                 return None
+            if problem and self._wanted:
+                # Or something in the table holds what has to go, and hides it from us.
+                lines = made_anew(self._wanted)
             try:
                 await _nft("-f", "-", text="\n".join(lines) + "\n")
             except OSError as error:
@@ -103,7 +103,7 @@ class Firewall:
             for line in lines:
                 log.info("nft %s", _as_typed(line))
             self.repairs += mending
-            if not asleep:  # what was changed meanwhile is no rule as we had set it
+            with contextlib.suppress(NotOursAloneError):
                 self._learn(await _read())
             problem = f"the firewall does not last: `nft {lines[0]}` was undone again; find out by whom"
         return problem
@@ -120,20 +120,6 @@ def stands(chain: str | None = None) -> bool:
     Without a program, as it is asked at each start.
     """
     return _told(chain) is not None
-
-
-def _flags() -> int:
-    """Return the flags of our table (NFTA_TABLE_FLAGS of linux/netfilter/nf_tables.h), 0 without one.
-
-    Where there are any, nft 1.0.6 (Debian 12) prints nonsense in their place, which need not be JSON.
-    """
-    told, table_flags, place = _told() or b"", 2, 0
-    while place < len(told):
-        size, kind = struct.unpack_from("HH", told, place)
-        if kind == table_flags:
-            return int.from_bytes(told[place + 4 : place + 8])
-        place += size + -size % 4
-    return 0
 
 
 def _told(chain: str | None = None) -> bytes | None:
@@ -162,43 +148,12 @@ def _attribute(kind: int, text: str) -> bytes:
 
 
 async def _read() -> Seen | None:
-    """Read our table; None where there is none. Raises OSError."""
+    """Read our table; None where there is none. Raises OSError and NotOursAloneError."""
     try:
         text = await _nft("-j", "list", "table", *TABLE.split())
     except FileNotFoundError:
         return None
-    chains: dict[str, SeenChain] = {}
-    rules: dict[str, list[SeenRule]] = {}
-    try:
-        told = json.loads(text)
-    except ValueError:
-        raise OSError(errno.EIO, f"cannot read the table {TABLE}: saw no JSON from nft") from None
-    for entry in told["nftables"]:
-        if chain := entry.get("chain"):
-            place = Place(chain["type"], chain["hook"], chain["prio"]) if "hook" in chain else None
-            chains[chain["name"]] = SeenChain(place, chain.get("policy", ""), ())
-        if rule := entry.get("rule"):
-            body = json.dumps(_sorted(rule["expr"]), sort_keys=True)
-            rules.setdefault(rule["chain"], []).append(
-                SeenRule(rule["handle"], rule.get("comment", ""), body)
-            )
-    return {
-        name: SeenChain(chain.place, chain.policy, tuple(rules.get(name, ())))
-        for name, chain in chains.items()
-    }
-
-
-def _sorted(told: Any) -> Any:
-    """Put the elements of sets in one order: nft promises none."""
-    match told:
-        case {"set": [*elements]}:
-            return {"set": sorted(map(json.dumps, elements))}
-        case dict():
-            return {key: _sorted(value) for key, value in told.items()}
-        case list():
-            return [_sorted(value) for value in told]
-        case _:
-            return told
+    return understood(text)
 
 
 async def _nft(*arguments: str, text: str = "") -> str:

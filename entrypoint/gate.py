@@ -9,10 +9,22 @@ from ipaddress import collapse_addresses, ip_network
 
 from entrypoint.chains import Chain, Place
 from entrypoint.names import is_address, wire
-from entrypoint.network import DISCARD_PORT, IPV6, MARK, NOBODY, TUNNEL_KINDS, IPAddress, IPNetwork
+from entrypoint.network import (
+    DISCARD_PORT,
+    DOCKER_RESOLVER,
+    IPV6,
+    MARK,
+    NOBODY,
+    TUNNEL_KINDS,
+    IPAddress,
+    IPNetwork,
+)
 
 QUESTION_SLACK_BYTES = 64
 """What a resolver adds behind the question (EDNS), and no more: a name's question is no tunnel."""
+
+PART_BYTES = 16
+"""So much of a packet nft compares at once; in smaller parts the longest name makes too long a rule."""
 
 CHAIN = "output"
 """The chain without which there is no gate."""
@@ -21,6 +33,14 @@ _TUNNELS = "{ " + ", ".join(f'"{kind}"' for kind in sorted(TUNNEL_KINDS)) + " }"
 _INTO_TUNNEL = f"meta oifkind {_TUNNELS} accept"
 _REPLY = "ct direction reply accept"
 """Not `ct state established`: that lets through what was opened from inside before the gate closed."""
+_BY_TUNNEL = 0x40000000
+"""The bit of a connection's mark that says that it came in by a tunnel."""
+_NOTE_TUNNEL = (
+    f"meta iifkind {_TUNNELS} ct direction original ct mark & {_BY_TUNNEL:#x} == 0 "
+    f"ct mark set ct mark | {_BY_TUNNEL:#x}"
+)
+_ASTRAY = f"ct direction reply ct mark & {_BY_TUNNEL:#x} != 0 drop"
+"""A reply to the tunnel's side that the tunnel does not take, as it is down, gone, or was never meant to."""
 _NO_NAMES = "meta l4proto { tcp, udp } th dport { 53, 853 } drop"
 """Neighbours may be reached, but a resolver among them would ask the world."""
 _NOT_OURS = "ip6 saddr != :: fib saddr type != local drop"
@@ -29,6 +49,16 @@ address with it. Anybody may (IPV6_FREEBIND); to an address of ours, and connect
 somebody outside has asked."""
 _BY_WAY_OF = tuple(f"{option} exists drop" for option in ("ip option lsrr", "ip option ssrr", "exthdr rt"))
 """Packets that say themselves where a neighbour shall send them on to."""
+_LABELS = {
+    more: ", ".join(f"{8 + 12 + 1 + length + 1 + 4 + more} . {length}" for length in range(1, 64))
+    for more in (0, 11)
+}
+_NEIGHBOURS_NAMES = tuple(
+    f"@th,96,16 1 @th,144,16 {records} udp length . @th,160,8 {{ {_LABELS[more]} }} accept"
+    for records, more in ((0, 0), (1, 11))
+)
+"""Questions for a name without a dot, without and with the 11 bytes of EDNS (RFC 6891, 6.1.2): as long as its
+first label alone would have them."""
 _DISCOVERY = "nd-router-solicit, mld-listener-report, mld-listener-done, mld2-listener-report"
 _NEIGHBOURS = (
     "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept",
@@ -41,6 +71,8 @@ Who asks for our link address may have an address of a network that we have none
 """
 
 
+_MANGLE = -150
+"""NF_IP_PRI_MANGLE of linux/netfilter_ipv4.h: behind connection tracking."""
 _ONE_HOP = {4: "ip daddr {} ip ttl 1", 6: "ip6 daddr {} ip6 hoplimit 1"}
 _ROUTERS = tuple(
     f"{words.format(NOBODY[version])} udp dport {DISCARD_PORT} udp length 8 accept"
@@ -59,8 +91,6 @@ class Openings:
     """LAN_NETWORKS. A single host among them may be asked for names, too: whoever lists it means it."""
     servers: tuple[IPAddress, ...] = ()
     """Servers of a client that cannot mark its packets."""
-    tunnels: tuple[IPAddress, ...] = ()
-    """Addresses of tunnels. Where a link is down and not deleted, IPv4 sends from it by another link."""
     user: int = 0
     """The user that such a client runs as."""
     names: tuple[str, ...] = ()
@@ -78,11 +108,11 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         _INTO_TUNNEL,
         _NOT_OURS,
         'oifname "lo" accept',
-        *(f"ip saddr {address} drop" for address in openings.tunnels if address.version != IPV6),
+        _ASTRAY,
         _REPLY,
         f"meta mark {MARK:#x} accept",
         *_BY_WAY_OF,
-        *(rule for name in openings.names for rule in _question(name)),
+        *(rule for name in openings.names for rule in _question("udp dport 53", name)),
         *_towards(hosts),
         _NO_NAMES,
         *(by_owner + rule for rule in _towards(servers)),
@@ -90,7 +120,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         *_NEIGHBOURS,
         *_ROUTERS,
     )
-    forward = (_INTO_TUNNEL, _REPLY, *_BY_WAY_OF, _NO_NAMES, *_towards(openings.connected))
+    forward = (_INTO_TUNNEL, _ASTRAY, _REPLY, *_BY_WAY_OF, _NO_NAMES, *_towards(openings.connected))
     first, last = openings.ephemeral
     # Where nobody tracked connections before us, one that was opened from inside is taken for one that came
     # in, as soon as its far end speaks first.
@@ -102,7 +132,24 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
         Chain(CHAIN, Place("filter", "output", 0), "drop", output),
         Chain("forward", Place("filter", "forward", 0), "drop", forward),
         Chain("taken_up", Place("filter", "input", 0), "accept", (taken_up,)),
+        Chain("came_in", Place("filter", "prerouting", _MANGLE), "accept", (_NOTE_TUNNEL,)),
     )
+
+
+def of_docker(names: Iterable[str], nobodys: str = "") -> tuple[Chain, ...]:
+    """Return what lets questions for these names through to Docker's resolver, and for neighbours.
+
+    The question for a name that nobody has does not leave this namespace.
+    """
+    # Docker's own rules have changed the port by now.
+    there = f"ip daddr {DOCKER_RESOLVER}"
+    rules = (
+        *_question('oifname != "lo" udp dport 53', nobodys, "drop"),
+        *(rule for name in (*names, nobodys) for rule in _question(there, name)),
+        *(f"{there} {rule}" for rule in _NEIGHBOURS_NAMES),
+        f"{there} ct direction original drop",
+    )
+    return (Chain("docker_names", Place("filter", "output", -1), "accept", rules),)
 
 
 def whole_names(names: Iterable[str], search: Sequence[str]) -> tuple[str, ...]:
@@ -131,8 +178,8 @@ def _towards(networks: Collection[IPNetwork]) -> list[str]:
     return rules
 
 
-def _question(name: str) -> list[str]:
-    """Return the rule that lets a DNS question for this name through, by what the packet itself says.
+def _question(where: str, name: str, verdict: str = "accept") -> list[str]:
+    """Return the rule for a DNS question for this name, by what the packet itself says.
 
     Behind the 8 bytes of UDP stand 12 of DNS (RFC 1035, 4.1.1), the fifth and sixth being the number of
     questions, then the name: each label behind its length, letters of either case, and a zero.
@@ -141,11 +188,11 @@ def _question(name: str) -> list[str]:
     if asked is None:
         return []
     matches = []
-    for at in range(0, len(asked), 8):
-        part = asked[at : at + 8]
+    for at in range(0, len(asked), PART_BYTES):
+        part = asked[at : at + PART_BYTES]
         mask = bytes(0xDF if letter.isalpha() else 0xFF for letter in map(chr, part))
         value = bytes(byte & bits for byte, bits in zip(part, mask, strict=True))
         bits = 8 * len(part)
         matches.append(f"@th,{160 + 8 * at},{bits} & 0x{mask.hex()} == 0x{value.hex()}")
     longest = 8 + 12 + len(asked) + 4 + QUESTION_SLACK_BYTES
-    return [f"udp dport 53 udp length <= {longest} @th,96,16 1 {' '.join(matches)} accept"]
+    return [f"{where} udp length <= {longest} @th,96,16 1 {' '.join(matches)} {verdict}"]

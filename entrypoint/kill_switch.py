@@ -4,11 +4,11 @@ import logging
 import os
 from collections.abc import Sequence
 
-from entrypoint import firewall, machine
+from entrypoint import firewall, machine, passed_on
 from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
-from entrypoint.gate import CHAIN, Openings, chains, whole_names
+from entrypoint.gate import CHAIN, Openings, chains, of_docker, whole_names
 from entrypoint.network import IPV6
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
@@ -27,6 +27,9 @@ class KillSwitch:
         self.on = settings.kill_switch == "on"
         self.names: Sequence[str] = ()
         """The client's servers, as far as they are names."""
+        self._nobodys = passed_on.nobodys_name() if passed_on.is_there() else ""
+        """What Docker's resolver is asked for; empty once it is known whether he asks past the gate."""
+        self._docker_passes = False
         self._settings = settings
         self._reconciler = reconciler
         self._firewall = walls
@@ -67,6 +70,8 @@ class KillSwitch:
                 f"cannot close the gate that KILL_SWITCH=on asks for: {self.problem}; it takes a kernel with "
                 "nftables (Linux 5.6 or newer, `modprobe nf_tables nf_conntrack nft_fib_inet` on the host)"
             )
+        if self._nobodys:
+            await self._ask_docker(self._nobodys)
 
     def tell(self) -> None:
         """Say at the end, whatever the end is, that the gate stays."""
@@ -81,16 +86,26 @@ class KillSwitch:
         given = {address.interface.network for address in view.snapshot.addresses if address.permanent}
         # Whoever announces himself as a router (IPv6) could name any network, to have what is sent there.
         opened = (n.network for n in view.networks if n.network in given or n.network.version != IPV6)
-        ours = {network.interface.ip for network in view.networks}
-        tunnels = (link for link in view.snapshot.links if link.is_tunnel)
-        theirs = (interface.ip for link in tunnels for interface in view.snapshot.addresses_of(link))
+        names = whole_names(self.names, machine.search_domains())
         openings = Openings(
             connected=tuple(dict.fromkeys(opened)),
             listed=self._settings.lan_networks or (),
             servers=self._reconciler.brought.pinned,
-            tunnels=tuple(address for address in theirs if address not in ours),
             user=os.geteuid(),
-            names=whole_names(self.names, machine.search_domains()),
+            names=names,
             ephemeral=machine.ephemeral_ports(),
         )
-        await self._firewall.want(PART, chains(openings))
+        closed = chains(openings)
+        if self._docker_passes or self._nobodys:
+            closed += of_docker(names, self._nobodys)
+        await self._firewall.want(PART, closed)
+
+    async def _ask_docker(self, nobodys: str) -> None:
+        self._docker_passes, self._nobodys = await passed_on.is_answered(nobodys), ""
+        if self._docker_passes:
+            log.warning(
+                "Docker's resolver asks in the host's own network, past the gate: it is asked for the VPN "
+                "server's name and for names without a dot alone; for all others set VPN_DNS=vpn, or name "
+                "another resolver for this container (compose: `dns: [1.1.1.1]`)"
+            )
+        await self.follow()

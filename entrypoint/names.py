@@ -5,6 +5,7 @@ something, in rules of nftables and in the resolver: one check for all of them.
 """
 
 import re
+import struct
 from ipaddress import ip_address
 
 NAME_MAX = 253
@@ -48,3 +49,16 @@ def wire(name: str) -> bytes | None:
         return None  # a label that is too long included
     written = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
     return written if all(labels) and len(written) <= NAME_MAX + 2 else None
+
+
+def question(name: str) -> bytes:
+    """Write the question for a name's IPv4 address (RFC 1035, 4.1); raises ValueError for what is no name."""
+    asked = wire(name)
+    if asked is None:
+        raise ValueError(name)
+    recursion_desired, address, internet = 0x0100, 1, 1
+    return (
+        struct.pack("!6H", 0x5347, recursion_desired, 1, 0, 0, 0)
+        + asked
+        + struct.pack("!2H", address, internet)
+    )

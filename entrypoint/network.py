@@ -19,6 +19,9 @@ TABLES_HELD = 64
 NOBODY: dict[int, IPAddress] = {4: IPv4Address("192.0.2.83"), 6: IPv6Address("2001:db8::83")}
 """Whom a router is asked about: of the networks for documentation (RFC 5737, RFC 3849), where nobody is."""
 
+DOCKER_RESOLVER = IPv4Address("127.0.0.11")
+"""Where Docker's own resolver is found in each container of a network that was made."""
+
 DISCARD_PORT = 9
 """Of RFC 863, for a question that nobody gets."""
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from email.utils import formatdate
+from ipaddress import ip_address, ip_network
 
 import h11
 import uvicorn
@@ -20,6 +21,8 @@ from healthcheck.threads import off_loop
 CONNECTIONS_MAX = 64
 """Where one more comes, the oldest goes of whoever holds the most: probes need a handful, and no crowd may
 keep them out."""
+SPARED = CONNECTIONS_MAX // 2
+"""So many of the loopback's stay while others hold any: each of a crowd's many addresses may hold but one."""
 KEEP_ALIVE_SECONDS = 5
 CONNECTION_LIFE_SECONDS = 30.0
 """Every connection ends by then: uvicorn itself waits forever for a request that never ends."""
@@ -30,6 +33,7 @@ ACCEPTED_AT_ONCE = 8
 """New connections that are taken in one turn of that loop; the others wait in the kernel."""
 
 _METHODS = ("GET", "HEAD")
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 class Application:
@@ -101,19 +105,31 @@ def _import_renderer() -> Callable[[Callable[[], Facts]], Callable[[str], Page]]
     return renderer
 
 
+def holder(peer: str) -> str:
+    """Return whom a connection counts for: in IPv6 a network, in which anybody has many addresses."""
+    address = ip_address(peer.partition("%")[0])
+    if address.version == 4 or address.is_loopback:  # noqa: PLR2004 - the family's name
+        return peer
+    if mapped := address.ipv4_mapped:
+        return str(mapped)
+    return str(ip_network((int(address) >> 64 << 64, 64)))
+
+
 class _Connection(H11Protocol):
     """One connection, whose time is limited whatever the other side does."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.made_at = self.loop.time()
-        self.peer = self.client[0] if self.client else ""
+        self.peer = holder(self.client[0]) if self.client else ""
         # One that was ended a moment ago is still in the set: a crowd comes in one turn of the loop.
         others = [other for other in self.connections if isinstance(other, _Connection)]
         others = [other for other in others if not other.transport.is_closing()]
         if len(others) > CONNECTIONS_MAX:
             held = Counter(other.peer for other in others)
-            min(others, key=lambda other: (-held[other.peer], other.made_at)).transport.abort()
+            spared = {peer for peer in held if peer in _LOOPBACK and held[peer] <= SPARED}
+            first = min(others, key=lambda other: (other.peer in spared, -held[other.peer], other.made_at))
+            first.transport.abort()
         self._end_of_life = self.loop.call_later(CONNECTION_LIFE_SECONDS, transport.abort)
 
     def send_400_response(self, msg: str) -> None:

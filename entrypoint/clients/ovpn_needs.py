@@ -1,7 +1,7 @@
 """What a client's configuration cannot do without, and what is told of it. No IO here."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,7 +49,7 @@ class Wishes:
 
 def missing(everything: Sequence[Directive], wishes: Wishes) -> Iterator[str]:
     """Say what is missing for any connection."""
-    if not any(_remotes(directive) for directive in everything):
+    if not any(_hosts(directive, {"remote"}) for directive in everything):
         yield 'no line names the server; add "remote ADDRESS PORT"'
     kind = device_type(everything)
     names = {directive.name for directive in everything}
@@ -115,19 +115,20 @@ def challenge(everything: Sequence[Directive]) -> Form | None:
 
 def names(everything: Sequence[Directive]) -> tuple[str, ...]:
     """Return the names of servers and proxies, less those that are addresses."""
-    found = dict.fromkeys(server for directive in everything for server in _remotes(directive))
-    found |= {each.values[0]: None for each in everything if each.name in _PROXIES and each.values}
-    return tuple(server for server in found if not _ADDRESS.fullmatch(server))
+    found = dict.fromkeys(
+        host for directive in everything for host in _hosts(directive, {"remote", *_PROXIES})
+    )
+    return tuple(host for host in found if not _ADDRESS.fullmatch(host))
 
 
-def _remotes(directive: Directive) -> list[str]:
-    """Return the servers that a directive names; an empty text for what openvpn has to explain."""
-    if directive.name == "remote":
+def _hosts(directive: Directive, of: Collection[str]) -> list[str]:
+    """Return the hosts that directives of these names have; an empty text for what openvpn has to explain."""
+    if directive.name in of:
         return [directive.values[0] if directive.values else ""]
     if directive.name != "connection" or directive.block is None:
         return []
     try:
-        return [server for inner in directives("\n".join(directive.block)) for server in _remotes(inner)]
+        return [host for inner in directives("\n".join(directive.block)) for host in _hosts(inner, of)]
     except ValueError:
         return [""]
 

@@ -1,7 +1,9 @@
 """The kill switch's rules in a namespace, with a client whose server nobody reaches."""
 
 import json
+import re
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +13,19 @@ import pytest
 from tests.kernel.conftest import LAN_HOST, LAN_RESOLVER, LIMIT_SECONDS, OUTSIDE, OUTSIDE6, Container
 from tests.kernel.test_settings_work import started
 from tests.lab.addresses import V4, V6
-from tests.lab.leak_probe import PORT
+from tests.lab.dns_server import DnsServer
+from tests.lab.leak_probe import NAME, PORT, question
 from tests.lab.leaks import LeakProbe, outward, track_connections
 from tests.lab.namespaces import Namespace, Namespaces, join
 from tests.lab.sidecar import Sidecar
 from tests.lab.traffic import Capture, connects, reaches, serve
+from tests.lab.tun import attach, ping_packet
 from tests.lab.waiting import until
 
 BACK_SECONDS = 1.5
 """One second is promised; a loaded machine needs some more."""
+EDNS = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0)
+"""What a resolver adds to its question (RFC 6891, 6.1.2)."""
 CLIENT = f"host {V4.vpn_endpoint}"
 """Where the client's packets go."""
 
@@ -32,8 +38,9 @@ def closed(container: Container, tmp_path: Path, **environ: str) -> Sidecar:
 
 
 def table(host: Namespace) -> str:
-    """Return our table as nft lists it; empty where there is none."""
-    return host.run("nft", "list", "table", "inet", "sidegate", check=False).stdout
+    """Return our table as nft lists it, byte by byte; empty where there is none."""
+    listed = "nft list table inet sidegate | iconv -f latin1 -t utf8"
+    return host.run("sh", "-c", listed, check=False).stdout
 
 
 @contextmanager
@@ -94,19 +101,45 @@ def opened_in_place(host: Namespace) -> None:
     rules = json.loads(host.run("nft", "-j", "list", "chain", "inet", "sidegate", "output").stdout)[
         "nftables"
     ]
-    (mark,) = [e["rule"] for e in rules if "mark" in json.dumps(e.get("rule", {}).get("expr"))]
+    (mark,) = [e["rule"] for e in rules if '{"meta": {"key": "mark"}}' in json.dumps(e.get("rule"))]
     line = f'replace rule inet sidegate output handle {mark["handle"]} accept comment "{mark["comment"]}"'
     host.run("nft", line)
 
 
 def put_to_sleep(host: Namespace) -> None:
-    """Switch the whole table off, which leaves all of it standing."""
+    """Switch the whole table off, which leaves all of it standing; nft 1.0.6 then writes what is no JSON."""
     host.run("nft", "add table inet sidegate { flags dormant; }")
 
 
-@pytest.mark.parametrize(
-    "damage", [flushed, opened_by_a_rule, opened_by_policy, opened_in_place, put_to_sleep]
+def held_fast(host: Namespace) -> None:
+    """Open it, with chains that cannot be deleted one by one: a rule leads to one, a map to another."""
+    host.run(
+        "nft",
+        "add chain inet sidegate second; add chain inet sidegate first; add chain inet sidegate third;"
+        "add rule inet sidegate first jump second;"
+        "add map inet sidegate ways { type inet_service : verdict; elements = { 80 : jump third }; };"
+        "insert rule inet sidegate output accept",
+    )
+
+
+def written_in_no_letters(host: Namespace) -> None:
+    """Open it by a rule whose comment is no UTF-8."""
+    rule = r'insert rule inet sidegate output accept comment "\377\376"'
+    host.run("sh", "-c", f"printf '{rule}' | nft -f -")
+
+
+DAMAGES = (
+    flushed,
+    opened_by_a_rule,
+    opened_by_policy,
+    opened_in_place,
+    put_to_sleep,
+    held_fast,
+    written_in_no_letters,
 )
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_what_somebody_changes_is_put_back(
     container: Container, tmp_path: Path, damage: Callable[[Namespace], None]
 ) -> None:
@@ -219,15 +252,21 @@ def test_a_second_docker_network_is_opened_beside_the_first(routed: Container, t
     assert not any("cannot run nft" in line for line in sidecar.lines)
 
 
-def test_what_is_forwarded_for_neighbours_does_not_leave_either(
-    routed: Container, namespaces: Namespaces, tmp_path: Path
-) -> None:
-    """The sidecar as a gateway: a neighbour's packets go into the tunnel or nowhere."""
+def behind(routed: Container, namespaces: Namespaces) -> Namespace:
+    """Give a neighbour at 172.31.0.9, whose gateway is the container."""
     (neighbour,) = namespaces.add("neighbour")
     join(neighbour, "eth0", routed.host, "eth1")
     neighbour.ip("address add 172.31.0.9/16 dev eth0", "route add default via 172.31.0.2")
     routed.host.ip("address add 172.31.0.2/16 dev eth1")
     routed.host.sysctl("net/ipv4/ip_forward", 1)
+    return neighbour
+
+
+def test_what_is_forwarded_for_neighbours_does_not_leave_either(
+    routed: Container, namespaces: Namespaces, tmp_path: Path
+) -> None:
+    """The sidecar as a gateway: a neighbour's packets go into the tunnel or nowhere."""
+    neighbour = behind(routed, namespaces)
     routed.router.ip("route add 172.31.0.0/16 via 172.30.0.2")
     serve(routed.router, PORT)
     assert connects(neighbour, OUTSIDE, PORT)
@@ -245,6 +284,92 @@ def test_what_is_forwarded_for_neighbours_does_not_leave_either(
     routed.host.run("nft", f"add table inet seen; add {chain}; add {rule}")
     assert not connects(neighbour, OUTSIDE, PORT, 0.3)
     assert "counter packets 0" not in routed.host.run("nft", "list", "table", "inet", "seen").stdout
+
+
+def test_what_comes_by_the_tunnel_is_answered_by_it_or_not_at_all(
+    routed: Container, namespaces: Namespaces, tmp_path: Path
+) -> None:
+    """A VPN peer asks at the container's own address, and at a neighbour's behind it."""
+    neighbour = behind(routed, namespaces)
+    closed(routed, tmp_path)
+    routed.tunnel()
+    with (
+        Capture(routed.router, "to-eth0", f"dst host {OUTSIDE}") as leaks,
+        Capture(neighbour, "eth0", f"src host 172.31.0.9 and dst host {OUTSIDE}") as answers,
+        routed.host.call(lambda: attach("tun0")) as tunnel,
+    ):
+        until(lambda: "LOWER_UP" in routed.host.run("ip", "link", "show", "tun0").stdout, 5, "the link")
+        for asked in (V4.sidecar, "172.31.0.9"):
+            tunnel.write(ping_packet(OUTSIDE, asked))
+        until(lambda: answers.packets, LIMIT_SECONDS, "the neighbour's answer")
+        asked_itself = routed.host.run("nstat", "-az", "IcmpInEchos").stdout
+    assert re.search(r"IcmpInEchos +1 ", asked_itself), asked_itself
+    assert leaks.packets == []
+
+
+def test_the_longest_name_is_asked_for_and_its_neighbour_is_not(routed: Container, tmp_path: Path) -> None:
+    """Letter by letter, in upper or lower case: a rule that is too long would be refused by nft."""
+    longest = ".".join((*["vpn-" + "x" * 59] * 3, "y" * 61))
+    resolver = DnsServer(routed.router, OUTSIDE, {}).start()
+    sidecar = started(routed, tmp_path, KILL_SWITCH="on", VPN_ARGS=f"--remote {longest}")
+    sidecar.wait_for_line("openvpn: ")
+    assert asked(routed.host, OUTSIDE, longest.upper())
+    for other in (longest[:-1] + "z", longest[:-1], "w" + longest[1:], longest[:100] + "-" + longest[101:]):
+        assert not asked(routed.host, OUTSIDE, other)
+    assert [name.lower() for name in resolver.asked] == [longest]
+
+
+def asked(host: Namespace, resolver: str, name: str, more: bytes = b"") -> bool:
+    """Whether a resolver answers a question for a name, with an additional record or without."""
+    packet = bytearray(question(name) + more)
+    packet[11] = bool(more)
+
+    def ask() -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(0.3)
+            asking.connect((resolver, 53))
+            try:
+                asking.send(packet)
+                return bool(asking.recv(512))
+            except OSError:
+                return False
+
+    return host.call(ask)
+
+
+def test_dockers_resolver_is_asked_for_neighbours_alone_where_it_asks_past_the_gate(
+    routed: Container, tmp_path: Path
+) -> None:
+    """One that answers while nobody gets out is no way out either; the control: it was one before."""
+    resolver = DnsServer(routed.host, "127.0.0.11", {"neighbour": "172.30.0.3"}).start()
+    assert asked(routed.host, "127.0.0.11", NAME)
+    before = len(resolver.asked)
+    sidecar = closed(routed, tmp_path)
+    assert sidecar.wait_for_line("Docker's resolver asks in the host's own network, past the gate")
+    for name in (NAME, "a.b", "x.example.de", "neighbour.de"):
+        assert not asked(routed.host, "127.0.0.11", name)
+        assert not asked(routed.host, "127.0.0.11", name, EDNS)
+    assert asked(routed.host, "127.0.0.11", "neighbour")
+    assert asked(routed.host, "127.0.0.11", "neighbour", EDNS)
+    nobodys, *neighbours = resolver.asked[before:]
+    assert nobodys.endswith(".example")
+    assert nobodys != NAME
+    assert neighbours == ["neighbour"] * 2
+
+
+def test_dockers_resolver_is_asked_for_neighbours_where_the_gate_holds_it(
+    routed: Container, tmp_path: Path
+) -> None:
+    """One that asks in the container's own network is held by the gate, and left alone."""
+    names = {"neighbour": "172.30.0.3"}
+    resolver = DnsServer(routed.host, "127.0.0.11", names, upstream=OUTSIDE).start()
+    outer = DnsServer(routed.router, OUTSIDE, {}).start()
+    sidecar = closed(routed, tmp_path)
+    assert asked(routed.host, "127.0.0.11", "neighbour")
+    asked(routed.host, "127.0.0.11", NAME)
+    assert NAME in resolver.asked
+    assert outer.asked == []
+    assert not [line for line in sidecar.lines if "past the gate" in line]
 
 
 def test_without_net_admin_it_is_refused(container: Container, tmp_path: Path) -> None:

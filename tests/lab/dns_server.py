@@ -10,14 +10,17 @@ from tests.lab.processes import LoggedProcess
 class DnsServer:
     """dnsmasq that knows a few names and says of all others that they do not exist."""
 
-    def __init__(self, host: Namespace, address: str, names: Mapping[str, str]) -> None:
+    def __init__(
+        self, host: Namespace, address: str, names: Mapping[str, str], *, upstream: str | None = None
+    ) -> None:
         """Describe it; it listens on `address` of `host` and knows `names` with their addresses.
 
-        Several addresses of a name are told apart by blanks.
+        Several addresses of a name are told apart by blanks. `upstream` is asked for all other names.
         """
         self.host = host
         self.address = address
         self.names = names
+        self.upstream = upstream
         self._process: LoggedProcess | None = None
 
     @property
@@ -31,7 +34,8 @@ class DnsServer:
         """Start it; it answers when this returns."""
         self._process = self.host.spawn(
             *("dnsmasq", "--conf-file=/dev/null", "--keep-in-foreground", "--user=root", "--pid-file="),
-            *("--no-hosts", "--no-resolv", "--local=/#/", "--log-facility=-", "--log-queries"),
+            *("--no-hosts", "--no-resolv", "--log-facility=-", "--log-queries"),
+            f"--server={self.upstream}" if self.upstream else "--local=/#/",
             *("--bind-interfaces", f"--listen-address={self.address}"),
             *(
                 f"--host-record={name},{one}"

@@ -1,7 +1,21 @@
+import json
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.chains import Chain, Place, SeenChain, SeenRule, changes, comment, marked
+from entrypoint.chains import (
+    Chain,
+    NotOursAloneError,
+    Place,
+    SeenChain,
+    SeenRule,
+    changes,
+    comment,
+    made_anew,
+    marked,
+    understood,
+)
 
 PLACE, ELSEWHERE = Place("filter", "output", 0), Place("filter", "forward", 0)
 OUT = Chain("out", PLACE, "drop", ("accept", "ct direction reply accept"))
@@ -86,3 +100,55 @@ def test_as_many_rules_as_wanted_are_left(wanted: list[str], there: list[str]) -
     else:
         assert len(added) == len(wanted)
         assert ("flush chain inet sidegate out" in lines) == bool(there)
+
+
+def told(*entries: object) -> str:
+    """Write what nft tells of a table."""
+    table = {"table": {"family": "inet", "name": "sidegate", "handle": 1}}
+    return json.dumps({"nftables": [{"metainfo": {"version": "1.0.6"}}, table, *entries]})
+
+
+def chain(**more: object) -> dict[str, object]:
+    """Write a chain as nft tells it."""
+    return {"chain": {"name": "out", "type": "filter", "hook": "output", "prio": 0, "policy": "drop", **more}}
+
+
+def test_what_nft_tells_is_understood() -> None:
+    """Chains with their rules, the elements of a set in one order."""
+    words = [{"match": {"right": {"set": ["b", "a"]}}}]
+    rule = {"rule": {"chain": "out", "handle": 10, "comment": "ours", "expr": words}}
+    body = '[{"match": {"right": {"set": ["\\"a\\"", "\\"b\\""]}}}]'
+    assert understood(told(chain(), rule)) == {"out": SeenChain(PLACE, "drop", (SeenRule(10, "ours", body),))}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        told({"map": {"name": "ways"}}),
+        told({"table": {"name": "sidegate", "flags": ["dormant"]}}),
+        told({"chain": {"name": "no hook leads here"}}),
+        told(chain(), {"rule": {"chain": "out", "handle": 10}}),
+    ],
+)
+def test_a_table_that_holds_more_than_ours_is_no_table_to_mend(text: str) -> None:
+    """It is made anew as a whole, in the one transaction."""
+    with pytest.raises(NotOursAloneError):
+        understood(text)
+    gone = ["add table inet sidegate", "delete table inet sidegate"]
+    assert made_anew([OUT]) == [*gone, *changes([OUT], None, {})]
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda part: st.lists(part) | st.dictionaries(st.text(), part)
+    )
+)
+def test_whatever_is_told_is_understood_or_not_ours(nonsense: object) -> None:
+    """No other fault ends the keeping of the table."""
+    try:
+        understood(told(nonsense))
+    except NotOursAloneError:
+        return
+    raise AssertionError(nonsense)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.gate import Openings, chains, whole_names
+from entrypoint.gate import Openings, chains, of_docker, whole_names
 
 EVERY = Openings(
     connected=(ip_network("172.30.0.0/16"), ip_network("fd00:30::/64")),
@@ -19,9 +19,32 @@ def output(openings: Openings) -> tuple[str, ...]:
     return chains(openings)[0].rules
 
 
+def test_of_dockers_resolver_names_are_asked_and_nothing_else() -> None:
+    """But for names without a dot; one that nobody has gets no further."""
+    (chain,) = of_docker(["vpn.example.com"], "nobody.example")
+    first, *asked, _, _, last = chain.rules
+    assert (first[:25], first[-4:]) == ('oifname != "lo" udp dport', "drop")
+    assert [rule.startswith("ip daddr 127.0.0.11 udp length") for rule in asked] == [True, True]
+    assert last == "ip daddr 127.0.0.11 ct direction original drop"
+    assert of_docker([])[0].rules == chain.rules[-3:]
+
+
 def test_closed_is_what_holds_by_itself() -> None:
     """Nothing that no rule names gets out or through."""
     assert [(c.place.hook, c.policy) for c in chains(EVERY)][:2] == [("output", "drop"), ("forward", "drop")]
+
+
+def test_only_what_came_in_by_a_containers_link_is_replied_to_by_one() -> None:
+    """What came in by a tunnel is noted, and dropped where no tunnel takes the reply."""
+    output, forward, _, came_in = chains(EVERY)
+    (noted,) = came_in.rules
+    assert noted.endswith("ct mark set ct mark | 0x40000000")
+    for rules in (output.rules, forward.rules):
+        tunnel, astray, reply = (
+            next(at for at, rule in enumerate(rules) if words in rule)
+            for words in ("oifkind", "ct mark & 0x40000000 != 0 drop", "ct direction reply accept")
+        )
+        assert tunnel < astray < reply
 
 
 def test_names_are_closed_before_networks_are_open() -> None:

@@ -399,6 +399,38 @@ def test_a_crowd_of_one_address_costs_no_other_its_connection() -> None:
     asyncio.run(scenario())
 
 
+def test_a_crowd_of_many_addresses_costs_the_loopback_no_connection() -> None:
+    """Each holds but one, so that nobody holds the most."""
+
+    async def scenario() -> None:
+        async with serving() as port:
+            first = await asyncio.open_connection("127.0.0.1", port)
+            crowd = [
+                await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.9.{number}", 0))
+                for number in range(1, 2 * web.CONNECTIONS_MAX)
+            ]
+            assert await _is_held(*first)
+            for _, writer in (first, *crowd):
+                writer.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("peer", "counted"),
+    [
+        ("10.20.0.5", "10.20.0.5"),
+        ("::ffff:10.20.0.5", "10.20.0.5"),
+        ("fd00:20::5", "fd00:20::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::1"),
+    ],
+)
+def test_whoever_has_a_network_counts_as_one(peer: str, counted: str) -> None:
+    """In IPv6 that is everybody."""
+    assert web.holder(peer) == counted
+
+
 def test_a_stop_leaves_those_who_wait_without_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """Requests whose turn had not come are no fault."""
 

@@ -254,12 +254,11 @@ def test_the_kind_of_tunnel_follows_from_dev(lines: str, kind: str) -> None:
     assert checked(f"client\n{KNOWN}remote a\n{lines}\n").device_type == kind
 
 
-def test_the_servers_names_are_told_from_their_addresses() -> None:
+def test_the_names_of_servers_and_proxies_are_told_from_addresses() -> None:
     """Of all lines and blocks: those are what may fail to be looked up."""
-    text = (
-        BASE + "remote 192.0.2.1\nremote 2001:db8::1 443 tcp\n<connection>\nremote b.example\n</connection>\n"
-    )
-    assert checked(text).names == ("vpn.example.com", "b.example")
+    text = BASE + "remote 192.0.2.1\nremote 2001:db8::1 443 tcp\nsocks-proxy s.example 1080\n"
+    text += "<connection>\nremote b.example 443 tcp\nhttp-proxy p.example 8080\n</connection>\n"
+    assert checked(text).names == ("vpn.example.com", "s.example", "b.example", "p.example")
 
 
 def test_a_wanted_name_needs_only_the_kind() -> None:
