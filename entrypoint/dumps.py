@@ -22,6 +22,8 @@ from entrypoint.network import PROTOCOL, LastResort, Route
 ROUTERS_MAX = 16
 """Of the routers of a link that announce themselves, so many are read: any neighbour can be thousands."""
 
+ALL_TABLES = range(1 << 32)
+
 # What stands for a route that is not decoded. pyroute2 takes a datagram without any message for the end.
 _PASSED_OVER = {"header": {"type": RTM_NEWROUTE, "flags": NLM_F_MULTI, "error": None}}
 # A link that has just gone has no routes; its event brings us back.

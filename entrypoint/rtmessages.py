@@ -23,6 +23,7 @@ from entrypoint.network import (
 )
 
 _RTN_UNICAST = 1
+_RTPROT_KERNEL = 2
 _RTA_TABLE = 15
 _LEADS_BY_A_ROUTER = frozenset({5, 9, 18})
 """RTA_GATEWAY, RTA_MULTIPATH and RTA_VIA: a route that has one of these attributes goes by a router."""
@@ -89,6 +90,8 @@ def concerns_us(data: bytes, offset: int, tables: range) -> bool:
     Offsets are those of struct nlmsghdr (16 bytes), struct rtmsg (12) and struct rtattr of linux/rtnetlink.h.
     """
     version, bits, protocol = data[offset + 16], data[offset + 17], data[offset + 21]
+    if protocol == _RTPROT_KERNEL:
+        return False  # by no router; a neighbour can announce thousands of networks to be on the link
     if protocol in {PROTOCOL, *CONFIGURED} or bits in {0, 128 if version == socket.AF_INET6 else 32}:
         return True
     (length,) = struct.unpack_from("I", data, offset)

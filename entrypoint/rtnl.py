@@ -72,7 +72,7 @@ class Rtnl:
 
         Of routes by a tunnel that is ours alone. Of routes by a container's link it is the default and host
         routes, those of the main table by a router, what has our tag, and our tables; where the link has no
-        default route, or the `whole` is asked for, it is all.
+        default route, or the `whole` is asked for, it is all that may name a router.
 
         Raises OSError where changes interrupt every try.
         """
@@ -133,7 +133,7 @@ class Rtnl:
             if any(route.is_default for route in found):
                 return found
         # Where there is no default route, any other may be the one that tells the gateway.
-        return await dumps.routes(self._netlink, version, link.index, names)
+        return await dumps.routes(self._netlink, version, link.index, names, tables=dumps.ALL_TABLES)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""

@@ -86,6 +86,16 @@ def test_who_announces_itself_takes_nothing_from_dockers_gateway(container: Cont
     assert ours(container.host) == DOCKER
 
 
+def test_a_network_that_is_announced_to_be_everything_is_no_way_out(container: Container) -> None:
+    """The kernel makes a default route without a gateway of it, and prefers that."""
+    container.router.ip(f"address add {FIRST}/64 dev to-eth0 nodad")
+    advertise(container.router, "to-eth0", FIRST, "::/0", lifetime=0)
+    until(lambda: way(container.host, V6.laptop) == "dev eth0", LIMIT_SECONDS, "the kernel to believe it")
+    status, planned = container.plan()
+    assert status == 0
+    assert f"ip -6 route add default via {V6.docker_gateway} dev eth0 table 7100 proto 83" in planned
+
+
 def test_a_container_of_ipv6_alone_is_served(bare: Container) -> None:
     """No IPv4 address, so no IPv4 rule."""
     bare.connect("eth0", "fd00:30::2/64")
