@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 PORT = 53
 ASK_SECONDS, ASKS = 2.0, 3
-"""How long an answer may take, and how often one is asked before he counts as silent."""
+"""How long an answer may take, and how often one is asked before it counts as silent."""
 AGAIN_SECONDS = 30.0
 """Between two rounds while somebody is silent."""
 _ANSWER_BYTES_MAX = 4096

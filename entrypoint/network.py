@@ -220,7 +220,7 @@ class Snapshot:
     links: tuple[Link, ...] = ()
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
-    """Unicast routes of all tables by links other than loopback; of those by tunnels, ours alone."""
+    """Unicast routes by links other than loopback, as far as they matter; of those by tunnels, ours alone."""
     last_resorts: tuple[LastResort, ...] = ()
     """Ours alone."""
     rules: tuple[Rule, ...] = ()
