@@ -1,6 +1,7 @@
 """The documents' recipes as they stand, beside compose.example.yml as it stands."""
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 from tests.container.conftest import wait_until_ready
 from tests.container.stack import GREETING, Stack, recipe
 from tests.lab.addresses import V4
-from tests.lab.docker import TUNNEL, DockerLab, fetch
-from tests.lab.docker_image import REPOSITORY
+from tests.lab.docker import TUNNEL, Container, DockerLab, fetch
+from tests.lab.docker_image import IMAGE, REPOSITORY
+from tests.lab.docker_parts import SERVICE_IMAGE
 from tests.lab.docker_stand_ins import build, other_image, vendor_package
 from tests.lab.ocserv_server import PASSWORD, OcservServer
 from tests.lab.openvpn_login import TOTP_SEED
@@ -34,6 +36,30 @@ def answers_both_ways(lab: DockerLab, stack: Stack, tunnel: str = TUNNEL) -> boo
     assert fetch(lab.laptop, V4.server_a) == GREETING
     assert fetch(lab.server_b, vpn.tunnel_address(tunnel)) == GREETING
     return True
+
+
+def test_the_smallest_thing_that_works(lab: DockerLab, tmp_path: Path, server: OpenVPNServer) -> None:
+    """README's first commands, word by word; nginx is a stand-in, and the image was built before."""
+    (tmp_path / "nginx").mkdir()
+    serves = 'CMD ["httpd", "-f", "-p", "80", "-h", "/srv"]'
+    lines = (f"FROM {SERVICE_IMAGE}", f"RUN mkdir /srv && echo '{GREETING}' >/srv/index.html", serves)
+    (tmp_path / "nginx/Dockerfile").write_text("\n".join(lines) + "\n")
+    build(lab.engine, tmp_path / "nginx", "nginx")
+    (tmp_path / "Downloads").mkdir()
+    server.write_client_config(tmp_path / "Downloads/provider.ovpn")
+    build_line, _, commands = recipe("The smallest thing that works", "sh").partition("\n")
+    assert build_line == f"docker build -t {IMAGE} ."
+    subprocess.run(
+        ["bash", "-euc", commands],
+        cwd=tmp_path,
+        env=lab.engine.environment | {"HOME": str(tmp_path)},
+        check=True,
+        timeout=60,
+    )
+    vpn = Container(lab.engine, "vpn")
+    wait_until_ready(vpn)
+    assert fetch(lab.laptop, V4.server_a) == GREETING
+    assert fetch(lab.server_b, vpn.tunnel_address()) == GREETING
 
 
 def test_openvpn(lab: DockerLab, stack: Stack, make_server: Callable[..., OpenVPNServer]) -> None:
