@@ -57,7 +57,8 @@ What the figures mean:
   one piece.
 - *stop*: from SIGTERM to the end of the program. Sidegate's includes the end of its client.
 
-Each cell says median (least to worst). The ratio is that of the medians. On a busy machine the least
-is the better estimate; the load average before and after tells how busy it was. Figures of different
-machines, or of different runs on a shared one, do not compare; those of one table do.
+Each cell says median (least to most). The ratio is that of the medians. On a busy machine the best is the
+better estimate, of a time the least and of a rate the most; the load average before and after tells how busy
+it was. Figures of different machines, or of different runs on a shared one, do not compare; those of one
+table do.
 """

@@ -58,7 +58,7 @@ def main() -> int:
         type=_within(int, 0, RUNS_MAX),
         default=5,
         metavar="N",
-        help="runs of iperf3 each way beside openvpn (5), 14 seconds for one of each; 0 leaves it out",
+        help="rounds of iperf3 beside openvpn (5), 14 seconds each; 0 leaves out single packets, too",
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is missed")
     chosen = parser.parse_args()
@@ -163,7 +163,7 @@ def _print_facts(amount: Amount) -> None:
     )
     if amount.throughput:
         print(f"iperf3 {_output('iperf3', '--version').split()[1]}")
-    print(f"{amount.runs} runs of each, {amount.idle:g} s idle; cells: median (least to worst)")
+    print(f"{amount.runs} runs of each, {amount.idle:g} s idle; cells: median (least to most)")
 
 
 def _output(*argv: str) -> str:

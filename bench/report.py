@@ -201,8 +201,8 @@ def _pair(figure: str, bare: Sequence[float], sidegate: Sequence[float], form: s
 
 
 def _cell(values: Sequence[float], form: str) -> str:
-    median, least, worst = (form.format(f(values)) for f in (statistics.median, min, max))
-    return median if least == worst else f"{median} ({least} to {worst})"
+    median, least, most = (form.format(f(values)) for f in (statistics.median, min, max))
+    return median if least == most else f"{median} ({least} to {most})"
 
 
 def _ratio(bare: Sequence[float], sidegate: Sequence[float]) -> str:

@@ -21,13 +21,13 @@ from entrypoint.dns_silence import Silence
 from entrypoint.dnsmasq import PROGRAM, Dnsmasq
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.inotify import FileWatch
+from entrypoint.network import DNS_PORT
 from entrypoint.resolv_conf import FILE, LISTEN, Choice, Upstream
 from entrypoint.resolv_file import Note
 from entrypoint.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PORT = 53
 KEEP = "keep"
 """The value of VPN_DNS that leaves the container's resolver alone."""
 COOL_DOWN_SECONDS = 0.5
@@ -60,16 +60,17 @@ def check(choice: Choice) -> None:
         with socket.socket(socket.AF_INET, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((str(LISTEN), PORT))
+                probe.bind((str(LISTEN), DNS_PORT))
             except PermissionError:
                 raise MissingPrivilege(
-                    f"cannot use VPN_DNS: saw no permission to listen on port {PORT}; add "
+                    f"cannot use VPN_DNS: saw no permission to listen on port {DNS_PORT}; add "
                     "`cap_add: [NET_BIND_SERVICE]` or `sysctls: [net.ipv4.ip_unprivileged_port_start=0]`"
                 ) from None
             except OSError as error:
                 raise BadSettings(
-                    f"cannot use VPN_DNS: cannot listen on {LISTEN}:{PORT}: saw {error.strerror}; a service "
-                    f"that shares the network and listens on 0.0.0.0:{PORT} leaves no room: set VPN_DNS=keep"
+                    f"cannot use VPN_DNS: cannot listen on {LISTEN}:{DNS_PORT}: saw {error.strerror}; a "
+                    f"service that shares the network and listens on 0.0.0.0:{DNS_PORT} leaves no room: "
+                    "set VPN_DNS=keep"
                 ) from None
 
 

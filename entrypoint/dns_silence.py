@@ -7,13 +7,12 @@ import socket
 import struct
 from collections.abc import Sequence
 
-from entrypoint.network import IPV6, IPAddress
+from entrypoint.network import DNS_PORT, IPV6, IPAddress
 
 log = logging.getLogger(__name__)
 
-PORT = 53
 ASK_SECONDS, ASKS = 2.0, 3
-"""How long an answer may take, and how often one is asked before he counts as silent."""
+"""How long an answer may take, and how often one is asked before it counts as silent."""
 AGAIN_SECONDS = 30.0
 """Between two rounds while somebody is silent."""
 _ANSWER_BYTES_MAX = 4096
@@ -69,7 +68,7 @@ async def _answers(resolver: IPAddress, link: str | None) -> bool:
             sock.setblocking(False)  # noqa: FBT003 - the call of the library
             if link:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
-            sock.connect((str(resolver), PORT))
+            sock.connect((str(resolver), DNS_PORT))
             async with asyncio.timeout(ASK_SECONDS):
                 await loop.sock_sendall(sock, QUESTION)
                 await loop.sock_recv(sock, _ANSWER_BYTES_MAX)

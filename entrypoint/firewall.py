@@ -119,11 +119,6 @@ def stands(chain: str | None = None) -> bool:
 
     Without a program, as it is asked at each start.
     """
-    return _told(chain) is not None
-
-
-def _told(chain: str | None = None) -> bytes | None:
-    """Return the attributes that the kernel tells of our table, or of this chain in it; None without."""
     nfproto_inet, ack = 1, 0x4
     get = 10 << 8 | (4 if chain else 1)  # NFNL_SUBSYS_NFTABLES and NFT_MSG_GETCHAIN or NFT_MSG_GETTABLE
     attributes = _attribute(1, TABLE.split()[1])  # NFTA_CHAIN_TABLE or NFTA_TABLE_NAME
@@ -134,12 +129,11 @@ def _told(chain: str | None = None) -> bytes | None:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asking:
             asking.settimeout(1)
             asking.send(message + attributes)
-            answer = asking.recv(65536)
+            (kind,) = struct.unpack_from("H", asking.recv(65536), 4)
     except OSError:
-        return None  # no nftables, no table
+        return False  # no nftables, no table
     nlmsg_error = 2
-    length, kind = struct.unpack_from("IH", answer)
-    return None if kind == nlmsg_error else answer[20:length]
+    return bool(kind != nlmsg_error)
 
 
 def _attribute(kind: int, text: str) -> bytes:

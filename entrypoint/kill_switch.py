@@ -12,7 +12,6 @@ from entrypoint.gate import CHAIN, Openings, chains, of_docker, whole_names
 from entrypoint.network import IPV6
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
-from entrypoint.view import refuse_host
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ class KillSwitch:
         self.names: Sequence[str] = ()
         """The client's servers, as far as they are names."""
         self._nobodys = passed_on.nobodys_name() if passed_on.is_there() else ""
-        """What Docker's resolver is asked for; empty once it is known whether he asks past the gate."""
+        """What Docker's resolver is asked for; empty once it is known whether that asks past the gate."""
         self._docker_passes = False
         self._settings = settings
         self._reconciler = reconciler
@@ -63,7 +62,6 @@ class KillSwitch:
             _, self._reconciler.view = await self._reconciler.plan()
         except OSError as error:
             raise BadSettings(str(error.strerror)) from None
-        refuse_host(self._reconciler.view.snapshot)  # to close it would lock its owner out
         await self.follow()
         if self.problem:
             raise BadSettings(

@@ -22,6 +22,9 @@ NOBODY: dict[int, IPAddress] = {4: IPv4Address("192.0.2.83"), 6: IPv6Address("20
 DOCKER_RESOLVER = IPv4Address("127.0.0.11")
 """Where Docker's own resolver is found in each container of a network that was made."""
 
+DNS_PORT = 53
+"""Of RFC 1035, by UDP and TCP: no resolv.conf can name another."""
+
 DISCARD_PORT = 9
 """Of RFC 863, for a question that nobody gets."""
 
@@ -220,7 +223,7 @@ class Snapshot:
     links: tuple[Link, ...] = ()
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
-    """Unicast routes of all tables by links other than loopback; of those by tunnels, ours alone."""
+    """Unicast routes by links other than loopback, as far as they matter; of those by tunnels, ours alone."""
     last_resorts: tuple[LastResort, ...] = ()
     """Ours alone."""
     rules: tuple[Rule, ...] = ()

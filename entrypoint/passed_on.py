@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 
 from entrypoint.names import question
-from entrypoint.network import DOCKER_RESOLVER
+from entrypoint.network import DNS_PORT, DOCKER_RESOLVER
 
 ASK_SECONDS = 0.5
 """An answer from the host's resolver takes some milliseconds; that there is none is mostly told at once."""
@@ -38,7 +38,7 @@ async def is_answered(name: str) -> bool:
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)  # noqa: FBT003 - the call of the library
-        sock.connect((str(DOCKER_RESOLVER), 53))
+        sock.connect((str(DOCKER_RESOLVER), DNS_PORT))
         async with asyncio.timeout(ASK_SECONDS):
             await loop.sock_sendall(sock, question(name))
             answer = await loop.sock_recv(sock, _ANSWER_BYTES_MAX)

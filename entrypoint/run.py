@@ -46,7 +46,7 @@ async def run(settings: Settings, warnings: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(machine.alone())
         async with Rtnl(settings.route_table) as rtnl:
-            # Before the gate: it would be the host's, and stay closed.
+            # Before the gate: to close the host's would lock out whoever could open it again.
             refuse_host(await rtnl.snapshot())
             reconciler, firewall = Reconciler(rtnl, settings), Firewall()
             kill_switch = KillSwitch(settings, reconciler, firewall)

@@ -140,7 +140,7 @@ class Settings:
     rule_priority: int = _setting(
         "90",
         parse.number(1, parse_network.RULE_PRIORITY_LAST),
-        "our rules' priority, and the one after it; less where a rule that names none came before",
+        "our rules' priority, and the next; less where another's rule, which named none, stood before them",
     )
     route_table: int = _setting(
         "7100", parse_network.first_table, "our first routing table; one per interface"

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from entrypoint import members
 from entrypoint.clients.wg_config import Peer
-from entrypoint.network import MARK, IPAddress
+from entrypoint.network import MARK, PROTOCOL, IPAddress
 from entrypoint.ways import mtu_towards
 
 log = logging.getLogger(__name__)
 
-GROUP = 83
+GROUP = PROTOCOL
 """The group of a link that we made (IFLA_GROUP), set as it is made: our tag, as on routes and rules."""
 KERNEL_KIND = "wireguard"
 HEADERS_BYTES = 80

@@ -16,6 +16,7 @@ def run(
 
     Raises AssertionError that names seed and steps where something that must hold does not.
     """
+    # Four seeds in a row have each client once; the probe changes after four of them, the gate after eight.
     chosen = kind or KINDS[seed % len(KINDS)]
     probe, closed = seed // 4 % 2 == 1, seed // 8 % 2 == 1
     said = f"{', somebody is asked' if probe else ''}{', the gate closed' if closed else ''}"

@@ -1,4 +1,4 @@
-"""`python -m tests.demo [run|up|down]`: the main job, shown on the embedded default.
+"""`python -m tests.demo [run|up|down]`: the main job, shown without Sidegate and with it.
 
 `run` ends by itself in under a minute; its exit status is 0 only when all came out as it must. `up`
 leaves the lab standing, `down` takes it away. Needs root; nothing leaves the lab's own namespaces.
