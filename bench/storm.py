@@ -55,9 +55,16 @@ def heal_times(stage: Stage, contender: Contender) -> list[float]:
 
 
 def storm(stage: Stage, contender: Contender) -> Storm:
-    """Make very many routes, delete them, make them again, at three places; then delete our rule as often."""
+    """Make very many routes, delete them, make them again, at each place; then delete our rule as often."""
     host, tunnel = stage.lab.sidecar, stage.match.server.tunnel
-    places = (f"dev {tunnel} table main", "dev eth0 table main", "dev eth0 table 9000")
+    places = (
+        f"dev {tunnel} table main",
+        "dev eth0 table main",
+        "dev eth0 table 9000",
+        "dev eth0 proto static table main",
+        f"via {V4.docker_gateway} dev eth0 table main",
+        f"via {V4.neighbour} dev eth0 table main",
+    )
     with stage.up(contender) as process:
         time.sleep(AFTERWARDS)
         before, held = procfs.cpu_of_tree(process.pid), _pss(process.pid)
