@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from tests.chaos.gate import Gate
 from tests.chaos.quiet import STRANGERS, Quiet
 from tests.lab.addresses import SECOND_PORT, SERVICE_PORT, V4, V6
-from tests.lab.leaks import LeakProbe, outward
+from tests.lab.leaks import LeakProbe, into, outward
 from tests.lab.sidecar import Sidecar
 from tests.lab.topology import Lab
 from tests.lab.traffic import reaches
@@ -88,8 +88,11 @@ class Stage:
             self.switch_second_network()
             self._quiet[True] = self._come_to_rest()
             allowed = f"(host {V4.vpn_endpoint} and {SESSIONS[self.kind]}) or dst {V4.neighbour}"
-            self._outward = outward(self.lab.server_a, "veth-sidecar", self.host, allowed)
-            stack.enter_context(self._outward)
+            # The second network's cable comes and goes, its bridge stays.
+            self._captures = (
+                stack.enter_context(outward(self.lab.server_a, "veth-sidecar", self.host, allowed)),
+                stack.enter_context(into(self.lab.server_a, "docker1", allowed)),
+            )
             stack.enter_context(LeakProbe(self.host, (V4.laptop, V6.laptop), self.longest))
             self._stack = stack.pop_all()
         return self
@@ -106,11 +109,12 @@ class Stage:
 
     @property
     def got_out(self) -> list[str]:
-        """What left by the container's link and is neither a reply nor the client's own, a packet a line.
+        """What left by the container's links and is neither a reply nor the client's own, a packet a line.
 
         Nor did it leave while somebody had broken the gate.
         """
-        return [packet for packet in self._outward.packets if not self.gate.explains(packet)]
+        seen = sorted(packet for capture in self._captures for packet in capture.packets)
+        return [packet for packet in seen if not self.gate.explains(packet)]
 
     def at_work(self) -> bool:
         """Whether the entrypoint runs and nobody has stopped it."""

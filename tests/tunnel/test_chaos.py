@@ -9,7 +9,7 @@ from tests.chaos.gate import BREAKS
 from tests.chaos.plan import Blow, Step
 from tests.chaos.run import do, run
 from tests.chaos.stage import Stage
-from tests.lab.addresses import V4
+from tests.lab.addresses import V4, V6
 from tests.lab.waiting import until
 
 SECONDS = 120.0
@@ -79,14 +79,26 @@ def test_a_broken_gate_closes_again() -> None:
         stage.settle()
 
 
-def test_chaos_sees_what_gets_out() -> None:
+@pytest.mark.parametrize("way", ["eth0", "eth1"])
+def test_chaos_sees_what_gets_out(way: str) -> None:
     """The control: somebody opens the gate while nobody mends it, and the tunnel is gone."""
     with Stage("openvpn", closed=True, patience=4) as stage:
         do(stage, quick("tunnel_broken", "client_killed"))
         stage.sidecar.process.signal(signal.SIGSTOP)
+        if way == "eth1":
+            stage.host.ip(
+                f"route replace default via {V4.second_gateway}",
+                f"-6 route replace default via {V6.second_gateway}",
+            )
         stage.host.run("nft", "delete", "table", "inet", "sidegate")
         stage.try_ip(f"link del {stage.product.vpn.tunnel}")
         until(lambda: stage.got_out, 10, "leaks")
+        if way == "eth1":
+            assert not [packet for packet in stage.got_out if V4.sidecar in packet or V6.sidecar in packet]
+            stage.host.ip(
+                f"route replace default via {V4.docker_gateway}",
+                f"-6 route replace default via {V6.docker_gateway}",
+            )
         stage.sidecar.process.signal(signal.SIGCONT)
         with pytest.raises(AssertionError, match="got out past the tunnel"):
             do(stage, quick("deaf_signal"))
