@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -449,6 +450,32 @@ def test_without_nftables_it_is_refused(container: Container, tmp_path: Path) ->
     told = sidecar.process.tail()
     assert "cannot close the gate that KILL_SWITCH=on asks for" in told
     assert told.count("Operation not supported") == 1
+
+
+def without_nft(tmp_path: Path) -> str:
+    """Return a PATH with what starts the program here, and no nft."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sh", "mount", "nsenter", "unshare", "ip", "openvpn"):
+        (folder / name).symlink_to(shutil.which(name) or name)
+    return str(folder)
+
+
+def test_without_nft_it_is_refused(container: Container, tmp_path: Path) -> None:
+    """Exit code 78, and what to install."""
+    sidecar = started(container, tmp_path, KILL_SWITCH="on", PATH=without_nft(tmp_path))
+    assert sidecar.process.wait() == 78
+    told = sidecar.process.tail()
+    assert "KILL_SWITCH=on asks for: cannot run nft: saw No such file or directory; install nftables" in told
+
+
+def test_a_gate_that_cannot_be_opened_is_told(container: Container, tmp_path: Path) -> None:
+    """KILL_SWITCH=off without nft: it stays closed, and nobody takes it for open."""
+    closed(container, tmp_path).kill()
+    started(container, tmp_path, PATH=without_nft(tmp_path)).wait_for_line(
+        "cannot run nft: saw No such file or directory; install nftables"
+    )
+    assert "policy drop" in table(container.host)
 
 
 @pytest.mark.parametrize(
