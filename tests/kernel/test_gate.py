@@ -478,6 +478,33 @@ def test_a_gate_that_cannot_be_opened_is_told(container: Container, tmp_path: Pa
     assert "policy drop" in table(container.host)
 
 
+def test_a_client_without_a_mark_is_told_by_its_servers_address_and_its_owner(
+    routed: Container, tmp_path: Path
+) -> None:
+    """Root reaches the server that is named; no other user does, and root reaches no other server."""
+    command = {"VPN_CLIENT": "command", "VPN_COMMAND": "sleep 99", "VPN_SERVER": OUTSIDE}
+    sidecar = Sidecar(routed.host, tmp_path / "box", {"KILL_SWITCH": "on", **command}).start()
+    until(lambda: OUTSIDE in table(routed.host), LIMIT_SECONDS, "the server in the gate")
+    send = "import socket, sys; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', (sys.argv[1], 443))"
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    other = "198.51.100.78"
+
+    def refused(address: str, *user: str) -> bool:
+        done = routed.host.run(*user, "/usr/bin/python3", "-c", send, address, check=False)
+        assert done.returncode == 0 or "PermissionError" in done.stderr
+        return done.returncode != 0
+
+    with outward(routed.router, "to-eth0", routed.host, f"dst host {OUTSIDE}") as others:
+        with Capture(routed.router, "to-eth0", f"dst host {OUTSIDE} and udp port 443") as reached:
+            assert refused(OUTSIDE, *nobody)
+            assert refused(other)
+            assert not refused(OUTSIDE)
+            until(lambda: reached.packets, LIMIT_SECONDS, "root's packet")
+        assert len(reached.packets) == 1
+    assert others.packets == []
+    assert sidecar.process.running
+
+
 @pytest.mark.parametrize(
     ("environ", "why"),
     [
