@@ -45,13 +45,14 @@ async def routes(
     """
     attributes = [("RTA_OIF", link)]
     answers = await _dump(netlink, version, {"proto": protocol}, attributes, _Chosen(netlink.marshal, tables))
-    return [route for answer in answers for route in rtmessages.unicast_routes(answer, names)]
+    found = rtmessages.read(lambda answer: rtmessages.unicast_routes(answer, names), answers)
+    return [route for routes in found for route in routes]
 
 
 async def last_resorts(netlink: AsyncIPRoute, version: int) -> list[LastResort]:
     """Read the ends of our tables; raises NetlinkError."""
     answers = await _dump(netlink, version, {"proto": PROTOCOL, "type": rtmessages.RTN_UNREACHABLE})
-    return [end for end in map(rtmessages.last_resort, answers) if end]
+    return list(rtmessages.read(rtmessages.last_resort, answers))
 
 
 async def _dump(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import NamedTuple
 
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
@@ -83,6 +84,15 @@ class Address:
     interface: IPInterface
     permanent: bool = True
     """Set by who is in charge of the link, and not, for a while, by what somebody on it says."""
+
+
+class Flow(NamedTuple):
+    """A connected UDP socket."""
+
+    peer: IPAddress
+    peer_port: int
+    port: int
+    """That of the socket itself."""
 
 
 @dataclass(frozen=True, slots=True)
