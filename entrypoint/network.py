@@ -114,10 +114,12 @@ class LinkAddress:
 
     link: str
     interface: IPInterface
+    nodad: bool = False
+    """Nobody is asked whether he has it (IFA_F_NODAD): it is there at once, as Docker sets those of IPv6."""
 
     def __str__(self) -> str:
         """Read as the arguments of `ip address add`."""
-        return f"{self.interface} dev {self.link}"
+        return f"{self.interface} dev {self.link}{' nodad' if self.nodad else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from entrypoint import main_table
+from entrypoint import lost_addresses, main_table
 from entrypoint.changes import Change, difference
 from entrypoint.detect import container_networks
 from entrypoint.faults import BadSettings
@@ -71,6 +71,7 @@ class Reconciler:
         self._began = False
         self._knows_before = False
         self._repairs_seen = 0
+        self._stood: lost_addresses.Memory = {}
         self._mended_at: collections.deque[float] = collections.deque(maxlen=MENDED_MAX)
 
     async def plan(self) -> tuple[list[Change], View]:
@@ -217,19 +218,29 @@ class Reconciler:
         self.on_pass()
 
     async def _passes(self) -> View:
-        problem, failures = None, 0
+        problem, failures, due = None, 0, False
         made: list[set[Change]] = []
         for _ in range(PASSES_MAX):
             steps, view = await self.plan()
+            back = lost_addresses.given_back(self._stood, view.snapshot)
+            self._stood = lost_addresses.remembered(self._stood, view.snapshot)
+            # These come first: without them, what rests on them would be taken down.
+            steps = back or steps
             made.append(set(steps))
             # The next pass keeps the tables that this one gave.
             self.view = replace(self.view, tables=view.tables)
             problem = await self._apply(steps)
+            if back and problem:
+                log.warning("%s", problem)
+                self._stood = {}  # once: IPv6 may have been turned off
             self._search.ask(view.networks, [a.interface.ip for a in view.snapshot.addresses])
-            if self._began and any(step.sets_default for step in steps):
+            due = due or any(step.sets_default for step in steps)
+            if self._began and due:
                 # A link that went down and up lost the main table's default route with ours, and the
                 # client cannot reach its server without it.
                 problem = problem or await self._restore(Traces(), view.snapshot)
+            # What was read may have been older than the fall, and IPv6 takes no route before its address.
+            due = bool(back or (due and problem))
             failures += problem is not None
             if not steps or failures > FAILURES_MAX:
                 break

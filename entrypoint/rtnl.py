@@ -206,7 +206,7 @@ class Rtnl:
             case LastResort() as end:
                 await self._netlink.route(change.verb, **rtarguments.of_last_resort(end))
             case LinkAddress() as address:
-                arguments = rtarguments.of_address(address.interface, _index(address.link))
+                arguments = rtarguments.of_address(address, _index(address.link))
                 await self._netlink.addr(change.verb, **arguments)
             case LinkState() as state:
                 arguments = rtarguments.of_link(state, _index(state.link))
