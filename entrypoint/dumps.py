@@ -77,7 +77,7 @@ async def _routes(netlink: AsyncIPRoute, what: tuple[int, int, int], chosen: "_C
 async def last_resorts(netlink: AsyncIPRoute, version: int) -> list[LastResort]:
     """Read the ends of our tables; raises NetlinkError."""
     answers = await _dump(netlink, version, {"proto": PROTOCOL, "type": rtmessages.RTN_UNREACHABLE})
-    return [end for end in map(rtmessages.last_resort, answers) if end]
+    return list(rtmessages.read(rtmessages.last_resort, answers))
 
 
 async def _dump(
@@ -138,7 +138,7 @@ class _Chosen:
         if kind != RTM_NEWROUTE:
             return parsed
         # A message decoded by pyroute2 takes 20 KB: none is kept until the end of the dump.
-        return {**_PASSED_OVER, "routes": list(rtmessages.unicast_routes(parsed, self._names))}
+        return {**_PASSED_OVER, "routes": self._routes_of([parsed])}
 
     def held_back(self, gateways: Collection[bytes]) -> tuple[list[Route], bool]:
         """Return the routes by other routers than these `gateways`, and whether there are more of them."""
@@ -153,27 +153,35 @@ class _Chosen:
         )
         # What anybody may have made takes no place from the others.
         messages = (trusted + others)[:COPIED_MAX]
-        parsed = (self._parse(message, 0, len(message)) for message in messages)
-        routes = [route for message in parsed for route in rtmessages.unicast_routes(message, self._names)]
+        routes = self._routes_of(self._parse(message, 0, len(message)) for message in messages)
         return routes, len(trusted) > COPIED_MAX
 
     def _parse(self, data: bytes, offset: int, length: int) -> Any:
         kind, flags, sequence = struct.unpack_from("HHI", data, offset + 4)
         return self._marshal.parse_one_message(kind, flags, sequence, data, offset, length)
 
+    def _routes_of(self, messages: Iterable[Any]) -> list[Route]:
+        found = rtmessages.read(lambda message: rtmessages.unicast_routes(message, self._names), messages)
+        return [route for routes in found for route in routes]
+
     def _is_read(self, data: bytes, offset: int, length: int) -> bool:
         """Tell whether a route is read at once; one by another router is held back until the end."""
         if rtmessages.announces_a_router(data, offset):
             return self._has_room("announced", ROUTERS_MAX)
-        if self._reading is None or rtmessages.is_ours(data, offset):
+        if self._reading is None:
             return True
-        if rtmessages.is_the_kernels(data, offset):
+        if rtmessages.is_cut_short(data, offset) or rtmessages.is_the_kernels(data, offset):
             return False
+        return rtmessages.is_ours(data, offset) or self._is_read_of_others(
+            data, offset, length, self._reading
+        )
+
+    def _is_read_of_others(self, data: bytes, offset: int, length: int, reading: Reading) -> bool:
         if rtmessages.is_default(data, offset):
             return self._has_room("default", OTHERS_MAX)
-        if rtmessages.stands_in(data, offset, self._reading.tables):
+        if rtmessages.stands_in(data, offset, reading.tables):
             return self._has_room("in our way", OTHERS_MAX)
-        return self._is_by_a_router(data, offset, length, self._reading)
+        return self._is_by_a_router(data, offset, length, reading)
 
     def _has_room(self, kind: str, most: int) -> bool:
         # A server can push thousands of default routes.
@@ -184,7 +192,7 @@ class _Chosen:
         known = rtmessages.is_configured(data, offset)
         if not reading.anybody and not (rtmessages.is_of_main(data, offset) and (known or reading.known)):
             return False
-        way = rtmessages.way(data, offset)
+        way = rtmessages.way_by_router(data, offset)
         if way is None or reading.whole:
             return way is not None
         known = known or way in reading.known

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import NamedTuple
 
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
@@ -89,6 +90,15 @@ class Address:
     """Set by who is in charge of the link, and not, for a while, by what somebody on it says."""
 
 
+class Flow(NamedTuple):
+    """A connected UDP socket."""
+
+    peer: IPAddress
+    peer_port: int
+    port: int
+    """That of the socket itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinkState:
     """That a link is up and has an MTU, printed as the arguments of `ip link set`."""
@@ -108,10 +118,12 @@ class LinkAddress:
 
     link: str
     interface: IPInterface
+    nodad: bool = False
+    """Nobody is asked whether he has it (IFA_F_NODAD): it is there at once, as Docker sets those of IPv6."""
 
     def __str__(self) -> str:
         """Read as the arguments of `ip address add`."""
-        return f"{self.interface} dev {self.link}"
+        return f"{self.interface} dev {self.link}{' nodad' if self.nodad else ''}"
 
 
 @dataclass(frozen=True, slots=True)

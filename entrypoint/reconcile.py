@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 
-from entrypoint import main_table
+from entrypoint import lost_addresses, main_table
 from entrypoint.changes import Change, difference
 from entrypoint.detect import container_networks
 from entrypoint.faults import BadSettings
@@ -16,7 +16,7 @@ from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Brought, Wanted
 from entrypoint.remarks import crowds, losses, moved, remarks
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
-from entrypoint.rtmessages import Way, ways
+from entrypoint.rtmessages import Way, ways_by_router
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
 from entrypoint.settings import Settings
@@ -77,10 +77,11 @@ class Reconciler:
         self._pass = asyncio.Lock()
         self._began = False
         self._knows_before = False
-        self._stood: frozenset[Route] = frozenset()
+        self._routes_before: frozenset[Route] = frozenset()
         """Those of `before`, once they are known, and how the kernel writes those by a router."""
         self._known: frozenset[Way] = frozenset()
         self._repairs_seen = 0
+        self._stood: lost_addresses.Memory = {}
         self._mended_at: collections.deque[float] = collections.deque(maxlen=MENDED_MAX)
         self._passed_at: collections.deque[float] = collections.deque(maxlen=PASSES_IN_A_ROW)
 
@@ -105,7 +106,7 @@ class Reconciler:
     def _trusted(self, snapshot: Snapshot) -> Collection[Route]:
         """Return the main table's routes from before the client, or of now where none has begun yet."""
         if self._knows_before:
-            return self._stood
+            return self._routes_before
         return frozenset(main_table.before_client(snapshot, Traces(), self._named))
 
     def follow(self, brought: Brought) -> None:
@@ -135,8 +136,8 @@ class Reconciler:
         if not noted and remember_main:
             routes = main_table.before_client(view.snapshot, traces or Traces(), self._named)
             self.before = Before(routes, view.snapshot.links)
-        self._stood = frozenset(self.before.routes)
-        self._known = ways(self._stood)
+        self._routes_before = frozenset(self.before.routes)
+        self._known = ways_by_router(self._routes_before)
         self._knows_before = True
         left = sum(rule.protocol == PROTOCOL for rule in view.snapshot.rules)
         if left:
@@ -241,19 +242,29 @@ class Reconciler:
         self.on_pass()
 
     async def _passes(self) -> View:
-        problem, failures = None, 0
+        problem, failures, due = None, 0, False
         made: list[set[Change]] = []
         for _ in range(PASSES_MAX):
             steps, view = await self.plan()
+            back = lost_addresses.given_back(self._stood, view.snapshot)
+            self._stood = lost_addresses.remembered(self._stood, view.snapshot)
+            # These come first: without them, what rests on them would be taken down.
+            steps = back or steps
             made.append(set(steps))
             # The next pass keeps the tables that this one gave.
             self.view = replace(self.view, tables=view.tables)
             problem = await self._apply(steps)
+            if back and problem:
+                log.warning("%s", problem)
+                self._stood = {}  # once: IPv6 may have been turned off
             self._search.ask(view.networks, [a.interface.ip for a in view.snapshot.addresses])
-            if self._began and any(step.sets_default for step in steps):
+            due = due or any(step.sets_default for step in steps)
+            if self._began and due:
                 # A link that went down and up lost the main table's default route with ours, and the
                 # client cannot reach its server without it.
                 problem = problem or await self._restore(Traces(), view.snapshot)
+            # What was read may have been older than the fall, and IPv6 takes no route before its address.
+            due = bool(back or (due and problem))
             failures += problem is not None
             if not steps or failures > FAILURES_MAX:
                 break

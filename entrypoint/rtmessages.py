@@ -2,9 +2,9 @@
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from entrypoint.network import (
     ANNOUNCED,
@@ -18,9 +18,12 @@ from entrypoint.network import (
     IPNetwork,
     LastResort,
     Link,
+    Lookup,
     Route,
     Rule,
 )
+
+T = TypeVar("T")
 
 _RTN_UNICAST = 1
 _RTPROT_KERNEL = 2
@@ -34,6 +37,11 @@ RTNH_F_ONLINK = 4
 _IFA_F_PERMANENT = 0x80
 _IFF_UP, _IFF_LOOPBACK, _IFF_POINTOPOINT, _IFF_LOWER_UP = 0x1, 0x8, 0x10, 0x10000
 _ARPHRD_PPP = 512
+
+_ROUTE_BYTES = 28
+"""Those of struct nlmsghdr (16) and struct rtmsg (12) of linux/rtnetlink.h."""
+_UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
+"""What a reader meets where a field is missing, or is no such thing."""
 
 # Attributes that every rule may carry without being another kind of rule than ours.
 _PLAIN_RULE = {
@@ -54,6 +62,20 @@ _WHOLE_MARK = 0xFFFFFFFF
 def family(version: int) -> socket.AddressFamily:
     """Return the address family of an IP version."""
     return socket.AF_INET6 if version == IPV6 else socket.AF_INET
+
+
+def read(reader: Callable[[Any], T | None], messages: Iterable[Any]) -> Iterator[T]:
+    """Yield what a reader makes of messages, but None; all readers below are called by this.
+
+    A message that cannot be read is left out: no single one may end a pass.
+    """
+    for message in messages:
+        try:
+            found = reader(message)
+        except _UNREADABLE:
+            continue
+        if found is not None:
+            yield found
 
 
 def link(message: Any) -> Link | None:
@@ -91,6 +113,11 @@ class Way(NamedTuple):
     gateway: bytes
 
 
+def is_cut_short(data: bytes, offset: int) -> bool:
+    """Tell from the bytes of RTM_NEWROUTE whether its head is not all there, which the readers below need."""
+    return len(data) < offset + _ROUTE_BYTES
+
+
 def is_ours(data: bytes, offset: int) -> bool:
     """Tell from the bytes of RTM_NEWROUTE whether it has our tag.
 
@@ -109,8 +136,10 @@ def stands_in(data: bytes, offset: int, tables: range) -> bool:
     """Tell of RTM_NEWROUTE whether it stands in one of these tables, of which main is none."""
     if is_of_main(data, offset):
         return False
-    # The kernel's first attribute.
-    _, attribute, number = struct.unpack_from("HHI", data, offset + 28)
+    first = offset + _ROUTE_BYTES
+    if len(data) < first + 8:
+        return False
+    _, attribute, number = struct.unpack_from("HHI", data, first)
     return attribute == _RTA_TABLE and number in tables
 
 
@@ -132,11 +161,11 @@ def is_configured(data: bytes, offset: int) -> bool:
     return data[offset + 21] in CONFIGURED
 
 
-def way(data: bytes, offset: int) -> Way | None:
+def way_by_router(data: bytes, offset: int) -> Way | None:
     """Read from the bytes of RTM_NEWROUTE where it leads by a router; None where it leads by none."""
     (length,) = struct.unpack_from("I", data, offset)
-    place, destination = offset + 28, b""
-    while place + 4 <= offset + length:
+    place, end, destination = offset + _ROUTE_BYTES, min(offset + length, len(data)), b""
+    while place + 4 <= end:
         size, attribute = struct.unpack_from("HH", data, place)
         if attribute == _RTA_DST:
             destination = data[place + 4 : place + size]
@@ -148,8 +177,8 @@ def way(data: bytes, offset: int) -> Way | None:
     return None
 
 
-def ways(routes: Iterable[Route]) -> frozenset[Way]:
-    """Return how `way` reads routes, each of which may be one hop of several."""
+def ways_by_router(routes: Iterable[Route]) -> frozenset[Way]:
+    """Return how `way_by_router` reads routes, each of which may be one hop of several."""
     by_router = [(route.destination, route.gateway) for route in routes if route.gateway]
     return frozenset(
         Way(to.prefixlen, to.network_address.packed, hop)
@@ -160,29 +189,34 @@ def ways(routes: Iterable[Route]) -> frozenset[Way]:
 
 def announces_a_router(data: bytes, offset: int) -> bool:
     """Tell from the bytes of RTM_NEWROUTE whether it is the default route of a router that said so itself."""
-    return data[offset + 17] == 0 and data[offset + 21] == ANNOUNCED
+    return len(data) > offset + 21 and data[offset + 17] == 0 and data[offset + 21] == ANNOUNCED
 
 
-def unicast_routes(message: Any, names: dict[int, str]) -> Iterable[Route]:
+def unicast_routes(message: Any, names: dict[int, str]) -> list[Route]:
     """Read RTM_NEWROUTE: a route for each next hop by the links in `names` (index -> name)."""
     if message["type"] != _RTN_UNICAST:
-        return
+        return []
     destination = _network(message, "dst", message["dst_len"])
     source = message.get("prefsrc")
-    for hop in message.get("multipath") or (message,):
-        link = names.get(hop["oif"] if hop is not message else hop.get("oif"))
-        if link:
-            yield Route(
-                destination,
-                link,
-                table(message),
-                gateway(hop),
-                onlink=bool(hop["flags"] & RTNH_F_ONLINK),
-                metric=message.get("priority") or 0,
-                protocol=message["proto"],
-                source=ip_address(source) if source else None,
-                mtu=message.get(("metrics", "mtu")) or 0,
-            )
+    hops = [
+        (hop, names.get(hop["oif"] if hop is not message else hop.get("oif")))
+        for hop in message.get("multipath") or (message,)
+    ]
+    return [
+        Route(
+            destination,
+            link,
+            table(message),
+            gateway(hop),
+            onlink=bool(hop["flags"] & RTNH_F_ONLINK),
+            metric=message.get("priority") or 0,
+            protocol=message["proto"],
+            source=ip_address(source) if source else None,
+            mtu=message.get(("metrics", "mtu")) or 0,
+        )
+        for hop, link in hops
+        if link
+    ]
 
 
 def table(message: Any) -> int:
@@ -195,6 +229,17 @@ def gateway(hop: Any) -> IPAddress | None:
     # An IPv4 route by an IPv6 gateway names it in RTA_VIA.
     text = hop.get("gateway") or (hop.get("via") or {}).get("addr")
     return ip_address(text) if text else None
+
+
+def way(message: Any, names: dict[int, str]) -> Lookup:
+    """Read the kernel's answer to which way a packet would leave."""
+    index = message.get("oif")
+    return Lookup(names.get(index, f"link {index}"), gateway(message), table(message))
+
+
+def default_link(message: Any) -> int | None:
+    """Return the index of a default route's link; None for another route."""
+    return None if message["dst_len"] else message.get("oif")
 
 
 def rule(message: Any) -> Rule | None:

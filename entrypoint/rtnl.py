@@ -113,13 +113,14 @@ class Rtnl:
 
     async def _read(self, known: frozenset[rtmessages.Way], *, whole: bool) -> Snapshot:
         reading = dumps.Reading(self._tables, known, anybody=whole, whole=whole)
-        seen = [rtmessages.link(message) async for message in await self._netlink.get_links()]
-        links = tuple(link for link in seen if link)
+        links = tuple(rtmessages.read(rtmessages.link, [m async for m in await self._netlink.get_links()]))
         names = {link.index: link.name for link in links}
-        addresses = tuple([rtmessages.address(message) async for message in await self._netlink.get_addr()])
-        told = [message async for message in await self._netlink.get_rules()]
-        rules = tuple(rule for rule in map(rtmessages.rule, told) if rule)
-        places = frozenset(place for place in map(rtmessages.foreign_place, told) if place)
+        addresses = tuple(
+            rtmessages.read(rtmessages.address, [m async for m in await self._netlink.get_addr()])
+        )
+        told = [m async for m in await self._netlink.get_rules()]
+        rules = tuple(rtmessages.read(rtmessages.rule, told))
+        places = frozenset(rtmessages.read(rtmessages.foreign_place, told))
         routes: list[Route] = []
         crowded: set[str] = set()
         for link in links:
@@ -151,11 +152,11 @@ class Rtnl:
         # IPv6 tells the table unasked, and refuses the flag.
         flags = 0 if destination.version == IPV6 else _RTM_F_LOOKUP_TABLE
         try:
-            answer = await self._way(destination, source, flags)
+            answers = await self._way(destination, source, flags)
         except NetlinkError as error:
             return _cause(error)
-        link = names.get(answer.get("oif"), f"link {answer.get('oif')}")
-        return Lookup(link, rtmessages.gateway(answer), rtmessages.table(answer))
+        found = rtmessages.read(lambda answer: rtmessages.way(answer, names), answers)
+        return next(found, "an answer that cannot be read")
 
     async def default_link(self, somewhere: IPAddress) -> int | None:
         """Return the index of the link whose default route takes what goes to an address on no link.
@@ -163,12 +164,12 @@ class Rtnl:
         None where another route takes it, or none does.
         """
         try:
-            answer = await self._way(somewhere, None, _RTM_F_FIB_MATCH)
+            answers = await self._way(somewhere, None, _RTM_F_FIB_MATCH)
         except NetlinkError:
             return None  # nothing takes it
-        return None if answer["dst_len"] else answer.get("oif")
+        return next(rtmessages.read(rtmessages.default_link, answers), None)
 
-    async def _way(self, destination: IPAddress, source: IPAddress | None, flags: int) -> Any:
+    async def _way(self, destination: IPAddress, source: IPAddress | None, flags: int) -> list[Any]:
         """Ask for the route of one packet; raises NetlinkError where there is none."""
         message = dumps.route_request(destination.version)
         message["dst_len"], message["flags"] = destination.max_prefixlen, flags
@@ -178,8 +179,7 @@ class Rtnl:
             message["attrs"].append(("RTA_SRC", str(source)))
         async with self._lock:
             request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST)
-            answers = [answer async for answer in request]
-        return answers[0]
+            return [answer async for answer in request]
 
     async def apply(self, change: Change) -> None:
         """Make one change and log it as its iproute2 line.
@@ -216,7 +216,7 @@ class Rtnl:
             case LastResort() as end:
                 await self._netlink.route(change.verb, **rtarguments.of_last_resort(end))
             case LinkAddress() as address:
-                arguments = rtarguments.of_address(address.interface, _index(address.link))
+                arguments = rtarguments.of_address(address, _index(address.link))
                 await self._netlink.addr(change.verb, **arguments)
             case LinkState() as state:
                 arguments = rtarguments.of_link(state, _index(state.link))

@@ -77,13 +77,16 @@ def server_gone(stage: Stage, chance: random.Random) -> Iterator[None]:
     if stage.sidecar.process.running:
         for pid in stage.client_pids():
             resume(pid)  # who is frozen notices nothing
-        stage.sidecar.wait_until_unready(UNREADY_SECONDS)
+        said = stage.sidecar.wait_until_unready(UNREADY_SECONDS)
+        if not said.startswith(("[-] client", "[-] probe")):
+            stage.silenced()  # that was another blow's doing, so the client may not know yet
     stage.product.vpn.start()
 
 
 @contextlib.contextmanager
 def server_frozen(stage: Stage, _: random.Random) -> Iterator[None]:
     """Stop the server and let it go on."""
+    stage.silenced()
     stage.product.vpn.pause()
     yield
     stage.product.vpn.resume()
@@ -92,6 +95,7 @@ def server_frozen(stage: Stage, _: random.Random) -> Iterator[None]:
 @contextlib.contextmanager
 def internet_cut(stage: Stage, _: random.Random) -> Iterator[None]:
     """Cut the way to the server."""
+    stage.silenced()
     stage.lab.cut_internet()
     yield
     stage.lab.mend_internet()
@@ -197,8 +201,9 @@ def cable_pulled(stage: Stage, _: random.Random) -> Iterator[None]:
     """Set eth0 down and up: the kernel empties IPv4's tables and takes IPv6's addresses."""
     stage.try_ip("link set eth0 down")
     yield
-    stage.try_ip("link set eth0 up", f"-6 address add {V6.sidecar}/64 dev eth0 nodad")
+    stage.try_ip("link set eth0 up")
     if stage.ended_by_us:
+        stage.try_ip(f"-6 address add {V6.sidecar}/64 dev eth0 nodad")
         stage.set_main_defaults()
 
 

@@ -5,7 +5,9 @@ import os
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -13,7 +15,7 @@ from typing import Self, TypeVar
 from tests.chaos.gate import Gate
 from tests.chaos.quiet import STRANGERS, Quiet
 from tests.lab.addresses import SECOND_PORT, SERVICE_PORT, V4, V6
-from tests.lab.leaks import LeakProbe, outward
+from tests.lab.leaks import LeakProbe, into, outward
 from tests.lab.sidecar import Sidecar
 from tests.lab.topology import Lab
 from tests.lab.traffic import reaches
@@ -27,6 +29,13 @@ PATIENCE_SECONDS = 45.0
 """Within which all is well again: a client's own time-outs and a busy machine are in it."""
 AT_ONCE_SECONDS = 5.0
 """Within which what health calls ready is so, and the kernel is as wanted."""
+LIE_SECONDS = 3.0
+"""For so long together health may say ready while somebody is not reached: an ask that nobody answers takes
+two seconds, and a lost packet or a busy machine is over after one."""
+SILENCE_SECONDS = {"openvpn": 4.0, "openvpn-tcp": 4.0, "wireguard": 12.0, "openconnect": 5.0}
+"""So much longer where the server or the way to it was silent, as nobody can know sooner: ping-restart of
+openvpn(8), three asks of the probe with WireGuard, and of openconnect twice the server's dpd and a look
+each second."""
 MORE_MEMORY_BYTES = 24 << 20
 """What a run may hold beyond what it held when it was first ready."""
 MORE_DESCRIPTORS = 12
@@ -71,6 +80,8 @@ class Stage:
         self.ended_by_us = False
         """Whether the entrypoint's end was our doing."""
         self._last_wrong = ""
+        self._silence = 0.0
+        self._lie_began: float | None = None
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -88,8 +99,11 @@ class Stage:
             self.switch_second_network()
             self._quiet[True] = self._come_to_rest()
             allowed = f"(host {V4.vpn_endpoint} and {SESSIONS[self.kind]}) or dst {V4.neighbour}"
-            self._outward = outward(self.lab.server_a, "veth-sidecar", self.host, allowed)
-            stack.enter_context(self._outward)
+            # The second network's cable comes and goes, its bridge stays.
+            self._captures = (
+                stack.enter_context(outward(self.lab.server_a, "veth-sidecar", self.host, allowed)),
+                stack.enter_context(into(self.lab.server_a, "docker1", allowed)),
+            )
             stack.enter_context(LeakProbe(self.host, (V4.laptop, V6.laptop), self.longest))
             self._stack = stack.pop_all()
         return self
@@ -106,11 +120,12 @@ class Stage:
 
     @property
     def got_out(self) -> list[str]:
-        """What left by the container's link and is neither a reply nor the client's own, a packet a line.
+        """What left by the container's links and is neither a reply nor the client's own, a packet a line.
 
         Nor did it leave while somebody had broken the gate.
         """
-        return [packet for packet in self._outward.packets if not self.gate.explains(packet)]
+        seen = sorted(packet for capture in self._captures for packet in capture.packets)
+        return [packet for packet in seen if not self.gate.explains(packet)]
 
     def at_work(self) -> bool:
         """Whether the entrypoint runs and nobody has stopped it."""
@@ -153,16 +168,25 @@ class Stage:
         else:
             self.lab.disconnect_second_network()
 
+    def silenced(self) -> None:
+        """Note that until all is well the client may rightly take a dead session for a living one."""
+        self._silence = SILENCE_SECONDS[self.kind]
+
     def settle(self) -> None:
-        """Wait until all is well again, and see that all of it is; AssertionError says what is not."""
+        """Wait until all is well again, and see that all of it is; AssertionError says what is not.
+
+        Until then health must say so: what it calls ready while somebody is not reached is a fault, too.
+        """
         if not self.sidecar.process.running:
             if not self.ended_by_us:
                 ended = self.sidecar.process.wait()
                 raise AssertionError(f"the entrypoint ended by itself with {ended}\n{self._log()}")
             self.start()
+        self._lie_began = None
         self.gate.see_that_it_is_back(AT_ONCE_SECONDS)
         self._until(self._well, self.patience, "both ways, and health that says so")
         self._until(lambda: not self.differences(), AT_ONCE_SECONDS, "rules and routes as in a quiet state")
+        self._silence = 0.0
         self._until(self._well, 0, "health and both ways to stay well")
         self._echo_on_open_connection()
         self._see_that_nothing_grows()
@@ -196,17 +220,35 @@ class Stage:
         return self._quiet[self.second_network].differences(self._look())
 
     def _well(self) -> bool:
+        began = time.monotonic()
         ready, said = self.sidecar.readiness()
         unreached = self._unreached() if ready else {}
+        self._see_that_health_is_honest(began, unreached)
         # By the time that it can be told it may be over.
         self._last_wrong = str(unreached or "") if ready else said
         return not self._last_wrong
 
+    def _see_that_health_is_honest(self, began: float, unreached: dict[str, str | None]) -> None:
+        """Judge a look that began then; it takes a while, so health has to say ready before and after."""
+        if not unreached or not self.sidecar.ready():
+            self._lie_began = None
+            return
+        if self._lie_began is None:
+            # One look alone may have seen the tunnel go and come again.
+            self._lie_began = began
+            return
+        lasted = time.monotonic() - self._lie_began
+        assert lasted <= LIE_SECONDS + self._silence, (
+            f"health said ready for {lasted:.1f} s of who is not reached: {unreached}"
+        )
+
     def _unreached(self) -> dict[str, str | None]:
         try:
-            found = {**self.product.unreached(V4), **self.product.unreached(V6)}
+            with ThreadPoolExecutor(2) as pool:
+                both = list(pool.map(self.product.unreached, (V4, V6)))
         except (AssertionError, IndexError):
             return {"everybody": "the tunnel has no address"}
+        found = both[0] | both[1]
         if self.second_network:
             why = reaches(self.lab.laptop, V4.server_a, SECOND_PORT)
             found |= {"laptop by the second network": why} if why else {}

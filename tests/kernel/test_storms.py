@@ -19,7 +19,7 @@ SOON_SECONDS = 1.0
 """After the storm, all is right again within this."""
 MORE_MEMORY_BYTES = 4 << 20
 """What a storm may leave in the process: nothing grows with the number of routes."""
-STORM_SHARE = 0.3
+STORM_SHARE = 0.5
 """Of the processor, while events come as fast as somebody can make them."""
 PASSES_A_SECOND = 20
 COPIED = 512

@@ -50,12 +50,12 @@ def outward(router: Namespace, link: str, host: Namespace, allowed: str) -> Capt
     `link` is the other end of its cable at the router; `allowed` is a filter as in pcap-filter(7).
     """
     (eth0,) = host.ip_json("link", "show", "dev", "eth0")
-    return Capture(
-        router,
-        link,
-        f"ether src {eth0['address']} and not arp and not src port {SERVICE_PORT} "
-        f"and not ({_NEIGHBOURS}) and not ({allowed})",
-    )
+    return Capture(router, link, f"ether src {eth0['address']} and {_unwanted(allowed)}")
+
+
+def into(router: Namespace, bridge: str, allowed: str) -> Capture:
+    """Capture the same of whoever sends to a router by its bridge, be his cable there yet or not."""
+    return Capture(router, bridge, f"inbound and {_unwanted(allowed)}")
 
 
 def track_connections(host: Namespace) -> None:
@@ -64,3 +64,7 @@ def track_connections(host: Namespace) -> None:
         chain = f"chain {family} docker out {{ type nat hook output priority -100; }}"
         rule = f"rule {family} docker out {family} daddr {address} udp dport 53 redirect to :5353"
         host.run("nft", f"add table {family} docker; add {chain}; add {rule}")
+
+
+def _unwanted(allowed: str) -> str:
+    return f"not arp and not src port {SERVICE_PORT} and not ({_NEIGHBOURS}) and not ({allowed})"
