@@ -11,6 +11,10 @@ IPNetwork = IPv4Network | IPv6Network
 PROTOCOL = 83
 """Our tag on rules and routes: free in iproute2's rt_protos, so that ours are told from all others."""
 
+COPIED_MAX = 512
+"""So many routes by other routers are copied for replies, and so many are read of a link: each is a change at
+the start, and whoever has more has a routing daemon."""
+
 MARK = 0x5347
 """SO_MARK of a client's own packets ("SG"): they leave by the gateway, whatever the tunnel covers."""
 
@@ -242,6 +246,8 @@ class Snapshot:
     """Rules of the shape that ours have, whosever they are."""
     places: frozenset[tuple[int, int]] = frozenset()
     """IP version and priority of every rule without our tag, whatever its shape."""
+    crowded: frozenset[str] = frozenset()
+    """Links with more routes by other routers than are copied."""
 
     def named_addresses(self) -> list[tuple[str, IPInterface]]:
         """Return every address with its link's name."""

@@ -4,7 +4,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from entrypoint.network import (
     ANNOUNCED,
@@ -28,8 +28,9 @@ T = TypeVar("T")
 _RTN_UNICAST = 1
 _RTPROT_KERNEL = 2
 _RTA_TABLE = 15
-_LEADS_BY_A_ROUTER = frozenset({5, 9, 18})
-"""RTA_GATEWAY, RTA_MULTIPATH and RTA_VIA: a route that has one of these attributes goes by a router."""
+_RTA_DST, _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_VIA = 1, 5, 9, 18
+LEADS_BY_A_ROUTER = (_RTA_GATEWAY, _RTA_MULTIPATH, _RTA_VIA)
+"""A route that has one of these attributes goes by a router."""
 RTN_UNREACHABLE = 7
 _FR_ACT_TO_TBL = 1
 RTNH_F_ONLINK = 4
@@ -104,34 +105,86 @@ def address(message: Any) -> Address:
     return Address(message["index"], ip_interface(f"{local}/{message['prefixlen']}"), permanent)
 
 
-def concerns_us(data: bytes, offset: int, tables: range) -> bool:
-    """Tell from the bytes of RTM_NEWROUTE whether a route by a container link may matter.
+class Way(NamedTuple):
+    """Where a route leads by a router, in the kernel's bytes; no gateway where it names several hops."""
 
-    A default route names a gateway, a host route may lead to a client's server, and in the main table a
-    gateway may be another router's; what has our tag or stands in one of our `tables` is ours or in our way.
-    Offsets are those of struct nlmsghdr, struct rtmsg and struct rtattr of linux/rtnetlink.h. One that is
-    cut short is nobody's.
+    bits: int
+    destination: bytes
+    gateway: bytes
+
+
+def is_cut_short(data: bytes, offset: int) -> bool:
+    """Tell from the bytes of RTM_NEWROUTE whether its head is not all there, which the readers below need."""
+    return len(data) < offset + _ROUTE_BYTES
+
+
+def is_ours(data: bytes, offset: int) -> bool:
+    """Tell from the bytes of RTM_NEWROUTE whether it has our tag.
+
+    Offsets, here and below, are those of struct nlmsghdr (16 bytes), struct rtmsg (12) and struct rtattr of
+    linux/rtnetlink.h.
     """
-    if len(data) < offset + _ROUTE_BYTES:
+    return data[offset + 21] == PROTOCOL
+
+
+def is_default(data: bytes, offset: int) -> bool:
+    """Tell of RTM_NEWROUTE whether it takes every destination."""
+    return not data[offset + 17]
+
+
+def stands_in(data: bytes, offset: int, tables: range) -> bool:
+    """Tell of RTM_NEWROUTE whether it stands in one of these tables, of which main is none."""
+    if is_of_main(data, offset):
         return False
-    version, bits, protocol = data[offset + 16], data[offset + 17], data[offset + 21]
-    if protocol == _RTPROT_KERNEL:
-        return False  # by no router; a neighbour can announce thousands of networks to be on the link
-    if protocol in {PROTOCOL, *CONFIGURED} or bits in {0, 128 if version == socket.AF_INET6 else 32}:
-        return True
+    first = offset + _ROUTE_BYTES
+    if len(data) < first + 8:
+        return False
+    _, attribute, number = struct.unpack_from("HHI", data, first)
+    return attribute == _RTA_TABLE and number in tables
+
+
+def is_the_kernels(data: bytes, offset: int) -> bool:
+    """Tell of RTM_NEWROUTE whether the kernel made it.
+
+    Such a route is by no router; a neighbour can announce thousands of networks to be on the link.
+    """
+    return data[offset + 21] == _RTPROT_KERNEL
+
+
+def is_of_main(data: bytes, offset: int) -> bool:
+    """Tell of RTM_NEWROUTE whether it stands in the main table, whose number the header has room for."""
+    return data[offset + 20] == MAIN_TABLE
+
+
+def is_configured(data: bytes, offset: int) -> bool:
+    """Tell of RTM_NEWROUTE whether who is in charge of the link made it."""
+    return data[offset + 21] in CONFIGURED
+
+
+def way_by_router(data: bytes, offset: int) -> Way | None:
+    """Read from the bytes of RTM_NEWROUTE where it leads by a router; None where it leads by none."""
     (length,) = struct.unpack_from("I", data, offset)
-    place, end = offset + _ROUTE_BYTES, min(offset + length, len(data))
+    place, end, destination = offset + _ROUTE_BYTES, min(offset + length, len(data)), b""
     while place + 4 <= end:
         size, attribute = struct.unpack_from("HH", data, place)
-        if attribute == _RTA_TABLE and place + 8 <= end:
-            # The kernel's first attribute.
-            (number,) = struct.unpack_from("I", data, place + 4)
-            if number != MAIN_TABLE:
-                return number in tables
-        elif attribute in _LEADS_BY_A_ROUTER:
-            return True
+        if attribute == _RTA_DST:
+            destination = data[place + 4 : place + size]
+        elif attribute in LEADS_BY_A_ROUTER:
+            # RTA_VIA begins with the family, RTA_MULTIPATH is many of them.
+            start = {_RTA_GATEWAY: 4, _RTA_VIA: 6}.get(attribute, size)
+            return Way(data[offset + 17], destination, data[place + start : place + size])
         place += max(size + 3 & ~3, 4)
-    return False
+    return None
+
+
+def ways_by_router(routes: Iterable[Route]) -> frozenset[Way]:
+    """Return how `way_by_router` reads routes, each of which may be one hop of several."""
+    by_router = [(route.destination, route.gateway) for route in routes if route.gateway]
+    return frozenset(
+        Way(to.prefixlen, to.network_address.packed, hop)
+        for to, gateway in by_router
+        for hop in (gateway.packed, b"")
+    )
 
 
 def announces_a_router(data: bytes, offset: int) -> bool:

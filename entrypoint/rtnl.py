@@ -9,6 +9,7 @@ import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -67,16 +68,19 @@ class Rtnl:
     ) -> None:
         self._netlink.close()
 
-    async def snapshot(self, *, whole: bool = False) -> Snapshot:
+    async def snapshot(
+        self, *, whole: bool = False, known: frozenset[rtmessages.Way] = frozenset()
+    ) -> Snapshot:
         """Read what concerns us: links, addresses, rules of the shape that ours have, last resorts, routes.
 
-        Of routes by a tunnel that is ours alone. Of routes by a container's link it is the default and host
-        routes, those of the main table by a router, what has our tag, and our tables; where the link has no
-        default route, or the `whole` is asked for, it is all that may name a router.
+        Of routes by a tunnel that is ours alone. Of routes by a container's link it is the default routes,
+        what has our tag, our tables, and so many as we copy of the main table's by another router: of who is
+        in charge of the link, and the `known`, which stood before the client. Where the link has no default
+        route they are whosever, and where the `whole` is asked for, they are all.
 
         Raises OSError where changes interrupt every try.
         """
-        return await self._undisturbed(lambda: self._read(whole=whole))
+        return await self._undisturbed(lambda: self._read(known, whole=whole))
 
     async def routes_by(self, link: Link) -> tuple[Route, ...]:
         """Read the unicast routes that leave by a link, of all tables; raises OSError as `snapshot`."""
@@ -107,7 +111,8 @@ class Rtnl:
             errno.EINTR, f"cannot read the kernel's routes and rules: saw {cause}; it is tried again"
         )
 
-    async def _read(self, *, whole: bool) -> Snapshot:
+    async def _read(self, known: frozenset[rtmessages.Way], *, whole: bool) -> Snapshot:
+        reading = dumps.Reading(self._tables, known, anybody=whole, whole=whole)
         links = tuple(rtmessages.read(rtmessages.link, [m async for m in await self._netlink.get_links()]))
         names = {link.index: link.name for link in links}
         addresses = tuple(
@@ -117,24 +122,29 @@ class Rtnl:
         rules = tuple(rtmessages.read(rtmessages.rule, told))
         places = frozenset(rtmessages.read(rtmessages.foreign_place, told))
         routes: list[Route] = []
+        crowded: set[str] = set()
         for link in links:
             if link.up and not link.loopback:
                 for version in VERSIONS:
-                    routes += await self._routes(link, version, names, whole=whole)
+                    found, left_out = await self._routes(link, version, names, reading)
+                    routes += found
+                    crowded |= {link.name} if left_out else set()
         ends = [end for v in VERSIONS for end in await dumps.last_resorts(self._netlink, v)]
-        return Snapshot(links, addresses, tuple(routes), tuple(ends), rules, places)
+        return Snapshot(links, addresses, tuple(routes), tuple(ends), rules, places, frozenset(crowded))
 
-    async def _routes(self, link: Link, version: int, names: dict[int, str], *, whole: bool) -> list[Route]:
-        """Read the routes of one IP version by one link, as far as `snapshot` wants them."""
+    async def _routes(
+        self, link: Link, version: int, names: dict[int, str], reading: dumps.Reading
+    ) -> tuple[list[Route], bool]:
+        """Read the routes of one IP version by one link, and tell whether some were left out."""
         if link.is_tunnel:
             # The client's own routes may be thousands, and concern nobody.
-            return await dumps.routes(self._netlink, version, link.index, names, PROTOCOL)
-        if not whole:
-            found = await dumps.routes(self._netlink, version, link.index, names, tables=self._tables)
-            if any(route.is_default for route in found):
-                return found
+            return await dumps.routes(self._netlink, version, link.index, names, PROTOCOL), False
+        found, left_out = await dumps.routes_as(self._netlink, version, link.index, names, reading)
+        if reading.anybody or any(route.is_default for route in found):
+            return found, left_out
         # Where there is no default route, any other may be the one that tells the gateway.
-        return await dumps.routes(self._netlink, version, link.index, names, tables=dumps.ALL_TABLES)
+        more = replace(reading, anybody=True)
+        return await dumps.routes_as(self._netlink, version, link.index, names, more)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""
