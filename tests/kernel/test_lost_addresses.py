@@ -89,7 +89,11 @@ def test_an_operator_who_takes_what_was_given_back_is_not_fought(connected: Cont
     keeper = connected.keep().watching()
     before = ours(connected.host)
     slow(connected, keeper)
-    until(lambda: ours(connected.host) == before, BACK_SECONDS, "our rules and routes")
+    until(
+        lambda: given_back(keeper) and keeper.process.lines[-1].startswith("pass "),
+        *(BACK_SECONDS, "the end of the passes that gave it back"),
+    )
+    assert ours(connected.host) == before
     connected.host.ip(f"address del {ADDRESS} dev eth0")
     until(lambda: not [line for line in ours(connected.host) if "fd00" in line], BACK_SECONDS, "their end")
     Monitor(connected.host)
