@@ -129,8 +129,7 @@ class Stage:
 
     def at_work(self) -> bool:
         """Whether the entrypoint runs and nobody has stopped it."""
-        stat = Path(f"/proc/{self.sidecar.process.pid}/stat")
-        return self.sidecar.process.running and stat.read_text().rpartition(")")[2].split()[0] != "T"
+        return self.sidecar.process.running and not stopped(self.sidecar.process.pid)
 
     def client_pids(self) -> list[int]:
         """Return the processes of the client's program."""
@@ -311,6 +310,13 @@ class Stage:
 
     def _log(self) -> str:
         return self.sidecar.process.tail()
+
+
+def stopped(pid: int) -> bool:
+    """Whether somebody has stopped a process; one that has ended is not stopped."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False
 
 
 def resume(pid: int) -> None:
