@@ -254,7 +254,7 @@ class Stage:
         return found
 
     def _come_to_rest(self) -> Quiet:
-        self._until(self._well, self.patience, "the first readiness")
+        self._until(lambda: self._well() and self._both_known(), self.patience, "the first readiness")
         seen = [self._look()]
 
         def at_rest() -> bool:
@@ -265,6 +265,11 @@ class Stage:
         if not hasattr(self, "_first"):
             self._first = self._size()
         return seen[-1]
+
+    def _both_known(self) -> bool:
+        """Whether health names the second network, where there is one, by both families."""
+        said = self.sidecar.readiness()[1]
+        return not self.second_network or (V4.second in said and V6.second in said)
 
     def _look(self) -> Quiet:
         return Quiet.of(self.host, self.product.vpn.tunnel)
