@@ -55,22 +55,29 @@ def heal_times(stage: Stage, contender: Contender) -> list[float]:
 
 
 def storm(stage: Stage, contender: Contender) -> Storm:
-    """Make very many routes, delete them, make them again, at three places; then delete our rule as often."""
+    """Make very many routes, delete them, make them again, at each place; then delete our rule as often."""
     host, tunnel = stage.lab.sidecar, stage.match.server.tunnel
-    places = (f"dev {tunnel} table main", "dev eth0 table main", "dev eth0 table 9000")
+    places = (
+        f"dev {tunnel} table main",
+        "dev eth0 table main",
+        "dev eth0 table 9000",
+        "dev eth0 proto static table main",
+        f"via {V4.docker_gateway} dev eth0 table main",
+        f"via {V4.neighbour} dev eth0 table main",
+    )
     with stage.up(contender) as process:
         time.sleep(AFTERWARDS)
         before, held = procfs.cpu_of_tree(process.pid), _pss(process.pid)
         began = time.monotonic()
-        for place in places:
+        for number, place in enumerate(places):
             for verb in ("add", "del", "add"):
-                _batch(host, (f"route {verb} 11.{i >> 8}.{i & 255}.0/24 {place}" for i in range(ROUTES)))
+                _batch(host, _routes(verb, number, place))
         _batch(host, [RULE] * 1000)
         time.sleep(AFTERWARDS)
         seconds = time.monotonic() - began
         spent, grown = procfs.cpu_of_tree(process.pid) - before, _pss(process.pid) - held
-        for place in places:
-            _batch(host, (f"route del 11.{i >> 8}.{i & 255}.0/24 {place}" for i in range(ROUTES)))
+        for number, place in enumerate(places):
+            _batch(host, _routes("del", number, place))
     return Storm(seconds, spent, grown)
 
 
@@ -81,6 +88,11 @@ def told(times: list[float]) -> str:
 
 def _stands(host: Namespace) -> bool:
     return f"from {V4.docker} iif lo" in host.run("ip", "rule").stdout
+
+
+def _routes(verb: str, number: int, place: str) -> Iterator[str]:
+    """Yield a line of ip for each route at a place; no two places share a destination."""
+    return (f"route {verb} {11 + number}.{i >> 8}.{i & 255}.0/24 {place}" for i in range(ROUTES))
 
 
 def _batch(host: Namespace, lines: Iterator[str] | list[str]) -> None:

@@ -161,7 +161,7 @@ async def _nft(*arguments: str, text: str = "") -> str:
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
         )
     except OSError as error:
-        raise OSError(error.errno, f"cannot run nft: saw {error.strerror}; install nftables") from None
+        raise OSError(errno.EIO, f"cannot run nft: saw {error.strerror}; install nftables") from None
     try:
         async with asyncio.timeout(NFT_SECONDS):
             output, errors = await process.communicate(text.encode())

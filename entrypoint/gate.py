@@ -16,6 +16,7 @@ from entrypoint.network import (
     MARK,
     NOBODY,
     TUNNEL_KINDS,
+    Flow,
     IPAddress,
     IPNetwork,
 )
@@ -25,6 +26,9 @@ QUESTION_SLACK_BYTES = 64
 
 PART_BYTES = 16
 """So much of a packet nft compares at once; in smaller parts the longest name makes too long a rule."""
+
+FLOWS_MAX = 1024
+"""So many flows are told apart: each is an element of a set that is read back with the table."""
 
 CHAIN = "output"
 """The chain without which there is no gate."""
@@ -70,6 +74,7 @@ _NEIGHBOURS = (
 Who asks for our link address may have an address of a network that we have none of.
 """
 
+_NO_WAY_OUT = tuple(map(ip_network, ("127.0.0.0/8", "::1/128", "fe80::/10")))
 
 _MANGLE = -150
 """NF_IP_PRI_MANGLE of linux/netfilter_ipv4.h: behind connection tracking."""
@@ -97,6 +102,8 @@ class Openings:
     """The client's servers, which have to be looked up while the gate is closed."""
     ephemeral: tuple[int, int] = (32768, 60999)
     """First and last of the ports that connections opened from inside have."""
+    flows: tuple[Flow, ...] = ()
+    """UDP sockets that were connected before the gate closed."""
 
 
 def chains(openings: Openings) -> tuple[Chain, ...]:
@@ -124,14 +131,15 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
     first, last = openings.ephemeral
     # Where nobody tracked connections before us, one that was opened from inside is taken for one that came
     # in, as soon as its far end speaks first.
+    came_new = f'iifname != "lo" meta iifkind != {_TUNNELS} ct state new'
     taken_up = (
-        f'iifname != "lo" meta iifkind != {_TUNNELS} ct state new '
-        f"tcp flags & (fin | syn | rst | ack) != syn tcp dport {first}-{last} drop"
+        f"{came_new} tcp flags & (fin | syn | rst | ack) != syn tcp dport {first}-{last} drop",
+        *(f"{came_new} {rule}" for rule in _spoken_to(openings)),
     )
     return (
         Chain(CHAIN, Place("filter", "output", 0), "drop", output),
         Chain("forward", Place("filter", "forward", 0), "drop", forward),
-        Chain("taken_up", Place("filter", "input", 0), "accept", (taken_up,)),
+        Chain("taken_up", Place("filter", "input", 0), "accept", taken_up),
         Chain("came_in", Place("filter", "prerouting", _MANGLE), "accept", (_NOTE_TUNNEL,)),
     )
 
@@ -175,6 +183,19 @@ def _towards(networks: Collection[IPNetwork]) -> list[str]:
             # nft refuses networks that overlap.
             elements = ", ".join(map(str, collapse_addresses(ours)))  # type: ignore[type-var]
             rules.append(f"{word} daddr {{ {elements} }} accept")
+    return rules
+
+
+def _spoken_to(openings: Openings) -> list[str]:
+    """Return the rules for what peers say first on flows that may not leave."""
+    reached = (*openings.connected, *openings.listed, *_NO_WAY_OUT)
+    flows = [flow for flow in openings.flows if not any(flow.peer in network for network in reached)]
+    rules = []
+    for version, word in ((4, "ip"), (IPV6, "ip6")):
+        ours = sorted((flow for flow in flows if flow.peer.version == version), key=str)
+        if ours:
+            elements = ", ".join(f"{peer} . {there} . {here}" for peer, there, here in ours[:FLOWS_MAX])
+            rules.append(f"{word} saddr . udp sport . udp dport {{ {elements} }} drop")
     return rules
 
 

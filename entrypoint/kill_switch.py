@@ -9,7 +9,7 @@ from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
 from entrypoint.gate import CHAIN, Openings, chains, of_docker, whole_names
-from entrypoint.network import IPV6
+from entrypoint.network import IPV6, Flow
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 
@@ -29,6 +29,7 @@ class KillSwitch:
         self._nobodys = passed_on.nobodys_name() if passed_on.is_there() else ""
         """What Docker's resolver is asked for; empty once it is known whether that asks past the gate."""
         self._docker_passes = False
+        self._flows: set[Flow] = set()
         self._settings = settings
         self._reconciler = reconciler
         self._firewall = walls
@@ -62,6 +63,10 @@ class KillSwitch:
             _, self._reconciler.view = await self._reconciler.plan()
         except OSError as error:
             raise BadSettings(str(error.strerror)) from None
+        self._flows = machine.udp_flows()
+        await self.follow()
+        # Those that were connected while it was being closed.
+        self._flows |= machine.udp_flows()
         await self.follow()
         if self.problem:
             raise BadSettings(
@@ -92,6 +97,7 @@ class KillSwitch:
             user=os.geteuid(),
             names=names,
             ephemeral=machine.ephemeral_ports(),
+            flows=tuple(self._flows),
         )
         closed = chains(openings)
         if self._docker_passes or self._nobodys:

@@ -13,7 +13,7 @@ import psutil
 
 from entrypoint import resolv_conf
 from entrypoint.faults import BadSettings, MissingPrivilege
-from entrypoint.network import IPAddress
+from entrypoint.network import Flow, IPAddress
 from healthcheck import ask
 
 ALONE = "\0sidegate"
@@ -141,6 +141,21 @@ def wildcard_udp_ports(besides: int) -> set[int]:
         and not first <= connection.laddr.port <= last
         and connection.pid not in ours
     }
+
+
+def udp_flows() -> set[Flow]:
+    """Return the UDP sockets that were connected from inside.
+
+    A service that connects one for each of its clients has another on the same port, for all of them.
+    """
+    flows, services = set(), set()
+    for connection in psutil.net_connections("udp"):
+        if connection.laddr and connection.raddr:
+            peer, port = connection.raddr, connection.laddr.port
+            flows.add(Flow(_plain(peer.ip), peer.port, port))
+        elif connection.laddr:
+            services.add(connection.laddr.port)
+    return {flow for flow in flows if flow.port not in services}
 
 
 def ephemeral_ports() -> tuple[int, int]:

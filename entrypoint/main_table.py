@@ -94,5 +94,5 @@ def restored(before: Before, traces: Traces, snapshot: Snapshot, taken: Collecti
         and (route.destination, route.metric) not in standing
         and route.destination.version not in taken
     ]
-    steps += [Change("del", route) for route in now if route not in before.routes and traces.hold(route)]
+    steps += [Change("del", route) for route in now if traces.hold(route) and route not in before.routes]
     return steps

@@ -118,7 +118,7 @@ async def _end_newest(is_ours: Callable[[int], bool]) -> bool:
     """
     await asyncio.sleep(0)
     found = False
-    for pid in sorted(psutil.pids(), reverse=True):
+    for pid in _by_age():
         with contextlib.suppress(OSError):
             group = os.getpgid(pid)
             mark = _limits(pid)[0]
@@ -131,6 +131,16 @@ async def _end_newest(is_ours: Callable[[int], bool]) -> bool:
             else:
                 os.killpg(group, signal.SIGKILL)
     return found
+
+
+def _by_age() -> list[int]:
+    last = int(Path("/proc/loadavg").read_text().split()[-1])
+    return newest_first(psutil.pids(), last, int(Path("/proc/sys/kernel/pid_max").read_text()))
+
+
+def newest_first(pids: Iterable[int], last: int, end: int) -> list[int]:
+    """Sort by age: the kernel counts on from the `last` number (proc_loadavg(5)), and wraps at `end`."""
+    return sorted(pids, key=lambda pid: (last - pid) % end)
 
 
 def _is_zombie(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import NamedTuple
 
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
@@ -9,6 +10,10 @@ IPNetwork = IPv4Network | IPv6Network
 
 PROTOCOL = 83
 """Our tag on rules and routes: free in iproute2's rt_protos, so that ours are told from all others."""
+
+COPIED_MAX = 512
+"""So many routes by other routers are copied for replies, and so many are read of a link: each is a change at
+the start, and whoever has more has a routing daemon."""
 
 MARK = 0x5347
 """SO_MARK of a client's own packets ("SG"): they leave by the gateway, whatever the tunnel covers."""
@@ -85,6 +90,15 @@ class Address:
     """Set by who is in charge of the link, and not, for a while, by what somebody on it says."""
 
 
+class Flow(NamedTuple):
+    """A connected UDP socket."""
+
+    peer: IPAddress
+    peer_port: int
+    port: int
+    """That of the socket itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinkState:
     """That a link is up and has an MTU, printed as the arguments of `ip link set`."""
@@ -104,10 +118,12 @@ class LinkAddress:
 
     link: str
     interface: IPInterface
+    nodad: bool = False
+    """Nobody is asked whether he has it (IFA_F_NODAD): it is there at once, as Docker sets those of IPv6."""
 
     def __str__(self) -> str:
         """Read as the arguments of `ip address add`."""
-        return f"{self.interface} dev {self.link}"
+        return f"{self.interface} dev {self.link}{' nodad' if self.nodad else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +246,8 @@ class Snapshot:
     """Rules of the shape that ours have, whosever they are."""
     places: frozenset[tuple[int, int]] = frozenset()
     """IP version and priority of every rule without our tag, whatever its shape."""
+    crowded: frozenset[str] = frozenset()
+    """Links with more routes by other routers than are copied."""
 
     def named_addresses(self) -> list[tuple[str, IPInterface]]:
         """Return every address with its link's name."""

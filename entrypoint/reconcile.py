@@ -4,18 +4,19 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 
-from entrypoint import main_table
+from entrypoint import lost_addresses, main_table
 from entrypoint.changes import Change, difference
 from entrypoint.detect import container_networks
 from entrypoint.faults import BadSettings
 from entrypoint.main_table import Before, Traces
 from entrypoint.network import PROTOCOL, IPAddress, Route, Snapshot
 from entrypoint.policy import Brought, Wanted
-from entrypoint.remarks import losses, moved, remarks
+from entrypoint.remarks import crowds, losses, moved, remarks
 from entrypoint.replies import SOMEWHERE, Reply, judge, questions
+from entrypoint.rtmessages import Way, ways_by_router
 from entrypoint.rtnl import Rtnl
 from entrypoint.search import Search
 from entrypoint.settings import Settings
@@ -40,6 +41,12 @@ MENDED_MAX = 10
 """Where so many events within a second brought something to mend, somebody works against us."""
 COOL_DOWN_SECONDS = 0.5
 """The pause that is made then, and where the kernel is not as wanted: a fight must not take the processor."""
+PASSES_IN_A_ROW = 5
+IN_A_ROW_SECONDS = 0.5
+"""Where so many passes came within this, a storm goes on: a single event never makes as many."""
+STORM_PAUSE_SECONDS = 0.05
+"""The pause after each further pass of a storm, in which no event is read either. What the storm did to us is
+mended after one pause or two."""
 
 
 class Reconciler:
@@ -70,14 +77,19 @@ class Reconciler:
         self._pass = asyncio.Lock()
         self._began = False
         self._knows_before = False
+        self._routes_before: frozenset[Route] = frozenset()
+        """Those of `before`, once they are known, and how the kernel writes those by a router."""
+        self._known: frozenset[Way] = frozenset()
         self._repairs_seen = 0
+        self._stood: lost_addresses.Memory = {}
         self._mended_at: collections.deque[float] = collections.deque(maxlen=MENDED_MAX)
+        self._passed_at: collections.deque[float] = collections.deque(maxlen=PASSES_IN_A_ROW)
 
     async def plan(self) -> tuple[list[Change], View]:
         """Return what a pass would change, and what it saw; touches nothing. Raises OSError."""
-        # Before the client all routes are read, as it is told by them what a client took or left. Later only
-        # those by a router matter for that, and they are read anyhow.
-        snapshot = await self._rtnl.snapshot(whole=not self._knows_before)
+        # Before the client all routes by a router are read, as it is told by them what a client took or left.
+        # Later a server may have pushed thousands, and only those count that stood before.
+        snapshot = await self._rtnl.snapshot(whole=not self._knows_before, known=self._known)
         search = self._search
         networks = container_networks(snapshot, self._named, search.known, search.silent)
         seen = give_tables(snapshot, networks, self.view.tables, self._settings.route_table)
@@ -91,11 +103,11 @@ class Reconciler:
         at = min((rule.priority for rule in want.rules), default=None)
         return difference(want, snapshot), View(snapshot, networks, seen.tables, priority=at)
 
-    def _trusted(self, snapshot: Snapshot) -> tuple[Route, ...]:
+    def _trusted(self, snapshot: Snapshot) -> Collection[Route]:
         """Return the main table's routes from before the client, or of now where none has begun yet."""
         if self._knows_before:
-            return self.before.routes
-        return main_table.before_client(snapshot, Traces(), self._named)
+            return self._routes_before
+        return frozenset(main_table.before_client(snapshot, Traces(), self._named))
 
     def follow(self, brought: Brought) -> None:
         """Take in what the client's tunnel brings, and wake `keep`, whose next pass makes it so."""
@@ -124,6 +136,8 @@ class Reconciler:
         if not noted and remember_main:
             routes = main_table.before_client(view.snapshot, traces or Traces(), self._named)
             self.before = Before(routes, view.snapshot.links)
+        self._routes_before = frozenset(self.before.routes)
+        self._known = ways_by_router(self._routes_before)
         self._knows_before = True
         left = sum(rule.protocol == PROTOCOL for rule in view.snapshot.rules)
         if left:
@@ -145,7 +159,9 @@ class Reconciler:
                 await self.reconcile()
                 if self.view.problem or self._is_fought():
                     # Where somebody undoes what we do, our own changes would wake us without end.
-                    await asyncio.sleep(COOL_DOWN_SECONDS)
+                    await watcher.rest(COOL_DOWN_SECONDS)
+                elif self._is_stormed():
+                    await watcher.rest(STORM_PAUSE_SECONDS)
         finally:
             watcher.close()
 
@@ -163,6 +179,14 @@ class Reconciler:
             self._repairs_seen = self.repairs
             self._mended_at.append(now)
         return len(self._mended_at) == MENDED_MAX and now - self._mended_at[0] < 1
+
+    def _is_stormed(self) -> bool:
+        """Tell whether events brought pass after pass until now."""
+        self._passed_at.append(time.monotonic())
+        return (
+            len(self._passed_at) == PASSES_IN_A_ROW
+            and self._passed_at[-1] - self._passed_at[0] < IN_A_ROW_SECONDS
+        )
 
     async def restore(self, traces: Traces) -> bool:
         """Put the main table back as it was before the client, which has ended; returns whether it is so."""
@@ -207,6 +231,7 @@ class Reconciler:
             *(network.problem for network in settled),
             *(losses(self.view.networks) if self._began else ()),
             *remarks(self.view.snapshot, self._named),
+            *crowds(self.view.snapshot.crowded),
             moved(self.view.priority, self._settings.rule_priority),
         )
         problems = {problem for problem in found if problem}
@@ -217,19 +242,29 @@ class Reconciler:
         self.on_pass()
 
     async def _passes(self) -> View:
-        problem, failures = None, 0
+        problem, failures, due = None, 0, False
         made: list[set[Change]] = []
         for _ in range(PASSES_MAX):
             steps, view = await self.plan()
+            back = lost_addresses.given_back(self._stood, view.snapshot)
+            self._stood = lost_addresses.remembered(self._stood, view.snapshot)
+            # These come first: without them, what rests on them would be taken down.
+            steps = back or steps
             made.append(set(steps))
             # The next pass keeps the tables that this one gave.
             self.view = replace(self.view, tables=view.tables)
             problem = await self._apply(steps)
+            if back and problem:
+                log.warning("%s", problem)
+                self._stood = {}  # once: IPv6 may have been turned off
             self._search.ask(view.networks, [a.interface.ip for a in view.snapshot.addresses])
-            if self._began and any(step.sets_default for step in steps):
+            due = due or any(step.sets_default for step in steps)
+            if self._began and due:
                 # A link that went down and up lost the main table's default route with ours, and the
                 # client cannot reach its server without it.
                 problem = problem or await self._restore(Traces(), view.snapshot)
+            # What was read may have been older than the fall, and IPv6 takes no route before its address.
+            due = bool(back or (due and problem))
             failures += problem is not None
             if not steps or failures > FAILURES_MAX:
                 break

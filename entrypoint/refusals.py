@@ -27,6 +27,8 @@ def advice(code: int, change: Change) -> str:
         return "; somebody else's route to it stands in the main table, find out whose"
     if code == errno.EEXIST:
         return "; somebody else's route stands there, set ROUTE_TABLE to a range that is free"
+    if code == errno.EACCES and isinstance(change.item, LinkAddress):
+        return f"; IPv6 is off on it, see sysctl net.ipv6.conf.{change.item.link}.disable_ipv6"
     if isinstance(change.item, Route) and change.item.gateway and code in _BAD_GATEWAY:
         return f"; set GATEWAYS={change.item.link}=<address of its router>"
     return ""

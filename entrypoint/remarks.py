@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from entrypoint.detect import ContainerNetwork, Gateways
-from entrypoint.network import MAIN_TABLE, IPAddress, Link, Snapshot
+from entrypoint.network import COPIED_MAX, MAIN_TABLE, IPAddress, Link, Snapshot
 
 
 def why_no_tunnel(snapshot: Snapshot, name: str | None) -> str | None:
@@ -35,6 +35,15 @@ def remarks(snapshot: Snapshot, gateways: Gateways) -> Iterator[str]:
                 f"GATEWAYS={name}={gateway} goes before {others}, which a default route names; leave it out "
                 f"if {others} leads to your LAN"
             )
+
+
+def crowds(links: Collection[str]) -> Iterator[str]:
+    """Say of which links more routes by other routers stand than are copied for replies."""
+    for name in sorted(links):
+        yield (
+            f"cannot copy every route by another router of {name}: saw more than {COPIED_MAX}, and "
+            "replies to the rest go by its gateway; set fewer, wider ones"
+        )
 
 
 def losses(networks: Collection[ContainerNetwork]) -> Iterator[str]:

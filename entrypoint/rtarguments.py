@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from entrypoint.network import IPV6, LAST_METRIC, IPInterface, LastResort, LinkState, Route, Rule
+from entrypoint.network import IPV6, LAST_METRIC, LastResort, LinkAddress, LinkState, Route, Rule
 from entrypoint.rtmessages import RTNH_F_ONLINK, family
 
 _RT_SCOPE_LINK = 253
+_IFA_F_NODAD = 0x2
 
 
 def of_rule(rule: Rule) -> dict[str, Any]:
@@ -66,14 +67,14 @@ def of_last_resort(end: LastResort) -> dict[str, Any]:
     }
 
 
-def of_address(interface: IPInterface, link_index: int) -> dict[str, Any]:
+def of_address(address: LinkAddress, link_index: int) -> dict[str, Any]:
     """Write an address as pyroute2 takes it."""
     return {
-        "family": family(interface.version),
+        "family": family(address.interface.version),
         "index": link_index,
-        "address": str(interface.ip),
-        "prefixlen": interface.network.prefixlen,
-    }
+        "address": str(address.interface.ip),
+        "prefixlen": address.interface.network.prefixlen,
+    } | ({"flags": _IFA_F_NODAD} if address.nodad else {})
 
 
 def of_link(state: LinkState, link_index: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -67,16 +68,19 @@ class Rtnl:
     ) -> None:
         self._netlink.close()
 
-    async def snapshot(self, *, whole: bool = False) -> Snapshot:
+    async def snapshot(
+        self, *, whole: bool = False, known: frozenset[rtmessages.Way] = frozenset()
+    ) -> Snapshot:
         """Read what concerns us: links, addresses, rules of the shape that ours have, last resorts, routes.
 
-        Of routes by a tunnel that is ours alone. Of routes by a container's link it is the default and host
-        routes, those of the main table by a router, what has our tag, and our tables; where the link has no
-        default route, or the `whole` is asked for, it is all that may name a router.
+        Of routes by a tunnel that is ours alone. Of routes by a container's link it is the default routes,
+        what has our tag, our tables, and so many as we copy of the main table's by another router: of who is
+        in charge of the link, and the `known`, which stood before the client. Where the link has no default
+        route they are whosever, and where the `whole` is asked for, they are all.
 
         Raises OSError where changes interrupt every try.
         """
-        return await self._undisturbed(lambda: self._read(whole=whole))
+        return await self._undisturbed(lambda: self._read(known, whole=whole))
 
     async def routes_by(self, link: Link) -> tuple[Route, ...]:
         """Read the unicast routes that leave by a link, of all tables; raises OSError as `snapshot`."""
@@ -107,33 +111,40 @@ class Rtnl:
             errno.EINTR, f"cannot read the kernel's routes and rules: saw {cause}; it is tried again"
         )
 
-    async def _read(self, *, whole: bool) -> Snapshot:
-        seen = [rtmessages.link(message) async for message in await self._netlink.get_links()]
-        links = tuple(link for link in seen if link)
+    async def _read(self, known: frozenset[rtmessages.Way], *, whole: bool) -> Snapshot:
+        reading = dumps.Reading(self._tables, known, anybody=whole, whole=whole)
+        links = tuple(rtmessages.read(rtmessages.link, [m async for m in await self._netlink.get_links()]))
         names = {link.index: link.name for link in links}
-        addresses = tuple([rtmessages.address(message) async for message in await self._netlink.get_addr()])
-        told = [message async for message in await self._netlink.get_rules()]
-        rules = tuple(rule for rule in map(rtmessages.rule, told) if rule)
-        places = frozenset(place for place in map(rtmessages.foreign_place, told) if place)
+        addresses = tuple(
+            rtmessages.read(rtmessages.address, [m async for m in await self._netlink.get_addr()])
+        )
+        told = [m async for m in await self._netlink.get_rules()]
+        rules = tuple(rtmessages.read(rtmessages.rule, told))
+        places = frozenset(rtmessages.read(rtmessages.foreign_place, told))
         routes: list[Route] = []
+        crowded: set[str] = set()
         for link in links:
             if link.up and not link.loopback:
                 for version in VERSIONS:
-                    routes += await self._routes(link, version, names, whole=whole)
+                    found, left_out = await self._routes(link, version, names, reading)
+                    routes += found
+                    crowded |= {link.name} if left_out else set()
         ends = [end for v in VERSIONS for end in await dumps.last_resorts(self._netlink, v)]
-        return Snapshot(links, addresses, tuple(routes), tuple(ends), rules, places)
+        return Snapshot(links, addresses, tuple(routes), tuple(ends), rules, places, frozenset(crowded))
 
-    async def _routes(self, link: Link, version: int, names: dict[int, str], *, whole: bool) -> list[Route]:
-        """Read the routes of one IP version by one link, as far as `snapshot` wants them."""
+    async def _routes(
+        self, link: Link, version: int, names: dict[int, str], reading: dumps.Reading
+    ) -> tuple[list[Route], bool]:
+        """Read the routes of one IP version by one link, and tell whether some were left out."""
         if link.is_tunnel:
             # The client's own routes may be thousands, and concern nobody.
-            return await dumps.routes(self._netlink, version, link.index, names, PROTOCOL)
-        if not whole:
-            found = await dumps.routes(self._netlink, version, link.index, names, tables=self._tables)
-            if any(route.is_default for route in found):
-                return found
+            return await dumps.routes(self._netlink, version, link.index, names, PROTOCOL), False
+        found, left_out = await dumps.routes_as(self._netlink, version, link.index, names, reading)
+        if reading.anybody or any(route.is_default for route in found):
+            return found, left_out
         # Where there is no default route, any other may be the one that tells the gateway.
-        return await dumps.routes(self._netlink, version, link.index, names, tables=dumps.ALL_TABLES)
+        more = replace(reading, anybody=True)
+        return await dumps.routes_as(self._netlink, version, link.index, names, more)
 
     async def lookup(self, destination: IPAddress, source: IPAddress, links: Iterable[Link]) -> Lookup | str:
         """Ask which way a packet of ours would leave (RTM_GETROUTE); a text says why by none."""
@@ -141,11 +152,11 @@ class Rtnl:
         # IPv6 tells the table unasked, and refuses the flag.
         flags = 0 if destination.version == IPV6 else _RTM_F_LOOKUP_TABLE
         try:
-            answer = await self._way(destination, source, flags)
+            answers = await self._way(destination, source, flags)
         except NetlinkError as error:
             return _cause(error)
-        link = names.get(answer.get("oif"), f"link {answer.get('oif')}")
-        return Lookup(link, rtmessages.gateway(answer), rtmessages.table(answer))
+        found = rtmessages.read(lambda answer: rtmessages.way(answer, names), answers)
+        return next(found, "an answer that cannot be read")
 
     async def default_link(self, somewhere: IPAddress) -> int | None:
         """Return the index of the link whose default route takes what goes to an address on no link.
@@ -153,12 +164,12 @@ class Rtnl:
         None where another route takes it, or none does.
         """
         try:
-            answer = await self._way(somewhere, None, _RTM_F_FIB_MATCH)
+            answers = await self._way(somewhere, None, _RTM_F_FIB_MATCH)
         except NetlinkError:
             return None  # nothing takes it
-        return None if answer["dst_len"] else answer.get("oif")
+        return next(rtmessages.read(rtmessages.default_link, answers), None)
 
-    async def _way(self, destination: IPAddress, source: IPAddress | None, flags: int) -> Any:
+    async def _way(self, destination: IPAddress, source: IPAddress | None, flags: int) -> list[Any]:
         """Ask for the route of one packet; raises NetlinkError where there is none."""
         message = dumps.route_request(destination.version)
         message["dst_len"], message["flags"] = destination.max_prefixlen, flags
@@ -168,8 +179,7 @@ class Rtnl:
             message["attrs"].append(("RTA_SRC", str(source)))
         async with self._lock:
             request = await self._netlink.nlm_request(message, RTM_GETROUTE, NLM_F_REQUEST)
-            answers = [answer async for answer in request]
-        return answers[0]
+            return [answer async for answer in request]
 
     async def apply(self, change: Change) -> None:
         """Make one change and log it as its iproute2 line.
@@ -206,7 +216,7 @@ class Rtnl:
             case LastResort() as end:
                 await self._netlink.route(change.verb, **rtarguments.of_last_resort(end))
             case LinkAddress() as address:
-                arguments = rtarguments.of_address(address.interface, _index(address.link))
+                arguments = rtarguments.of_address(address, _index(address.link))
                 await self._netlink.addr(change.verb, **arguments)
             case LinkState() as state:
                 arguments = rtarguments.of_link(state, _index(state.link))

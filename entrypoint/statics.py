@@ -7,11 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from entrypoint.main_table import main_routes
-from entrypoint.network import CONFIGURED, PROTOCOL, Route, Snapshot
+from entrypoint.network import CONFIGURED, COPIED_MAX, PROTOCOL, Route, Snapshot
 from entrypoint.policy import Wanted, needs_onlink
-
-MAX = 512
-"""So many are copied: each is a change at the start, and whoever has more has a routing daemon."""
 
 
 def with_static_routes(
@@ -34,4 +31,4 @@ def with_static_routes(
             places.add((route.destination, table))
             onlink = needs_onlink(route.gateway, snapshot.networks_on(route.link))
             new.append(replace(route, table=table, onlink=onlink, metric=0, protocol=PROTOCOL))
-    return replace(want, routes=(*want.routes, *new[:MAX]))
+    return replace(want, routes=(*want.routes, *new[:COPIED_MAX]))

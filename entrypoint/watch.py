@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from entrypoint.network import CONFIGURED, PROTOCOL, TABLES_HELD
+from entrypoint.rtmessages import LEADS_BY_A_ROUTER
 from healthcheck import bpf
 
 RTMGRP_LINK = 0x1
@@ -36,6 +37,8 @@ NFNLGRP_NFTABLES = 1 << 6
 """Group 7 of linux/netfilter/nfnetlink.h."""
 _Filter = Sequence[bpf.Instruction]
 _RTA_TABLE = 15
+_TO_KEEP = -1
+"""Stands for the way to the last instruction, until it is known how far that is."""
 
 
 class Watcher:
@@ -52,6 +55,13 @@ class Watcher:
             bpf.attach(self._socket, program)
         self._socket.bind((0, groups))
         asyncio.get_running_loop().add_reader(self._socket, self._drain)
+
+    async def rest(self, seconds: float) -> None:
+        """Read nothing for so long: what finds the socket full is one event of them all."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket)
+        await asyncio.sleep(seconds)
+        loop.add_reader(self._socket, self._drain)
 
     def close(self) -> None:
         """Stop calling back."""
@@ -75,8 +85,8 @@ def route_events(wake: Callable[[], None], first_table: int) -> Watcher:
     """Watch links, addresses, routes and rules.
 
     A client that sets thousands of routes in the main table wakes nobody: the kernel drops those events
-    before they reach us, all but those of a default route, of routes with our tag or of who is in charge of
-    the link, and of tables that may be ours.
+    before they reach us, all but those of a default route, of routes with our tag, of routes by a router of
+    who is in charge of the link, and of tables that may be ours.
     """
     return Watcher(wake, socket.NETLINK_ROUTE, _EVENTS, _route_filter(first_table))
 
@@ -93,28 +103,49 @@ def _route_filter(first_table: int) -> _Filter:
     length of the destination at 1, protocol at 5) in linux/netlink.h and linux/rtnetlink.h. BPF loads in
     network order, netlink writes in the machine's.
     """
-    whose = sorted({PROTOCOL, *CONFIGURED})
     # The byte that rtmsg has for a table holds no number above 255.
     tables = range(first_table, first_table + TABLES_HELD)
-    keep = 6 + len(whose) + 5 + len(tables) + 1
-    """The place of the last instruction; a jump counts from the one behind it."""
-    return [
+    by_router = [
+        step
+        for attribute in LEADS_BY_A_ROUTER
+        for step in (*_load_attribute(attribute), (bpf.EQUAL, 0, _TO_KEEP, 0))
+    ]
+    program: _Filter = [
         (bpf.LOAD_HALF, 0, 0, 4),
         (bpf.EQUAL, 1, 0, socket.htons(_RTM_NEWROUTE)),
-        (bpf.EQUAL, 0, keep - 3, socket.htons(_RTM_DELROUTE)),
+        (bpf.EQUAL, 0, _TO_KEEP, socket.htons(_RTM_DELROUTE)),
         (bpf.LOAD_BYTE, 0, 0, 16 + 1),
-        (bpf.EQUAL, keep - 5, 0, 0),
+        (bpf.EQUAL, _TO_KEEP, 0, 0),
         (bpf.LOAD_BYTE, 0, 0, 16 + 5),
-        *((bpf.EQUAL, keep - 1 - place, 0, protocol) for place, protocol in enumerate(whose, 6)),
-        (bpf.LOAD_CONSTANT, 0, 0, 16 + 12),
-        (bpf.X_CONSTANT, 0, 0, _RTA_TABLE),
-        (bpf.LOAD_WORD, 0, 0, bpf.FIND_ATTRIBUTE),
+        (bpf.EQUAL, _TO_KEEP, 0, PROTOCOL),
+        *_load_attribute(_RTA_TABLE),
         (bpf.X_FROM_A, 0, 0, 0),
         (bpf.LOAD_WORD_BEHIND_X, 0, 0, 4),
-        *(
-            (bpf.EQUAL, keep - 1 - place, 0, socket.htonl(table))
-            for place, table in enumerate(tables, 6 + len(whose) + 5)
-        ),
+        *((bpf.EQUAL, _TO_KEEP, 0, socket.htonl(table)) for table in tables),
+        (bpf.LOAD_BYTE, 0, 0, 16 + 5),
+        *((bpf.EQUAL, len(CONFIGURED) - place, 0, p) for place, p in enumerate(sorted(CONFIGURED))),
+        (bpf.ANSWER, 0, 0, bpf.DROP),
+        *by_router,
         (bpf.ANSWER, 0, 0, bpf.DROP),
         (bpf.ANSWER, 0, 0, bpf.KEEP),
+    ]
+    keep = len(program) - 1
+    # A jump counts from the instruction behind it.
+    return [
+        (
+            code,
+            keep - place - 1 if yes == _TO_KEEP else yes,
+            keep - place - 1 if no == _TO_KEEP else no,
+            constant,
+        )
+        for place, (code, yes, no, constant) in enumerate(program)
+    ]
+
+
+def _load_attribute(attribute: int) -> _Filter:
+    """Load the place of a route's attribute, 0 where it has none."""
+    return [
+        (bpf.LOAD_CONSTANT, 0, 0, 16 + 12),
+        (bpf.X_CONSTANT, 0, 0, attribute),
+        (bpf.LOAD_WORD, 0, 0, bpf.FIND_ATTRIBUTE),
     ]

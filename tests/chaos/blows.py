@@ -208,8 +208,9 @@ def cable_pulled(stage: Stage, _: random.Random) -> Iterator[None]:
     """Set eth0 down and up: the kernel empties IPv4's tables and takes IPv6's addresses."""
     stage.try_ip("link set eth0 down")
     yield
-    stage.try_ip("link set eth0 up", f"-6 address add {V6.sidecar}/64 dev eth0 nodad")
+    stage.try_ip("link set eth0 up")
     if stage.ended_by_us:
+        stage.try_ip(f"-6 address add {V6.sidecar}/64 dev eth0 nodad")
         stage.set_main_defaults()
 
 

@@ -1,7 +1,9 @@
 """The kill switch's rules in a namespace, with a client whose server nobody reaches."""
 
+import contextlib
 import json
 import re
+import shutil
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ import pytest
 
 from tests.kernel.conftest import LAN_HOST, LAN_RESOLVER, LIMIT_SECONDS, OUTSIDE, OUTSIDE6, Container
 from tests.kernel.test_settings_work import started
-from tests.lab.addresses import V4, V6
+from tests.lab.addresses import SERVICE_PORT, V4, V6
 from tests.lab.dns_server import DnsServer
 from tests.lab.leak_probe import NAME, PORT, question
 from tests.lab.leaks import LeakProbe, outward, track_connections
@@ -78,6 +80,63 @@ def test_what_was_open_before_is_closed_as_well(routed: Container, tmp_path: Pat
             inside[1].sendall(b"d")
     assert capture.packets == []
     for each in (listener, *inside, *outside):
+        each.close()
+
+
+def udp(
+    where: Namespace, at: tuple[str, int] | None = None, to: tuple[str, int] | None = None
+) -> socket.socket:
+    """Return a UDP socket of a namespace, bound and connected as wished."""
+
+    def opened() -> socket.socket:
+        made = socket.socket(
+            socket.AF_INET6 if ":" in (at or to or ("",))[0] else socket.AF_INET, socket.SOCK_DGRAM
+        )
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.settimeout(LIMIT_SECONDS)
+        if at:
+            made.bind(at)
+        if to:
+            made.connect(to)
+        return made
+
+    return where.call(opened)
+
+
+@pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
+@pytest.mark.parametrize(("outside", "inside"), [(OUTSIDE, V4.sidecar), (OUTSIDE6, V6.sidecar)])
+def test_a_udp_flow_from_before_stays_closed_when_its_far_end_speaks(
+    routed: Container, tmp_path: Path, outside: str, inside: str, *, tracked: bool
+) -> None:
+    """It does not become the far end's; a service that stood before is asked and answers, as before.
+
+    One that has a socket for each of its clients does so, too.
+    """
+    if tracked:
+        track_connections(routed.host)
+    far, client = udp(routed.router, (outside, 7777)), udp(routed.router, (outside, 7778))
+    own = udp(routed.host, to=(outside, 7777))
+    own.send(b"a")
+    _, back = far.recvfrom(1)
+    anywhere = "::" if ":" in inside else "0.0.0.0"  # noqa: S104 - a service of the container's
+    service = udp(routed.host, (anywhere, SERVICE_PORT))
+    of_client = udp(routed.host, (inside, SERVICE_PORT), (outside, 7778))
+    closed(routed, tmp_path)
+    with outward(routed.router, "to-eth0", routed.host, CLIENT) as capture:
+        far.sendto(b"b", back[:2])
+        # What is asked behind it has come, so that has come, too.
+        far.sendto(b"c", (inside, SERVICE_PORT))
+        asked, whose = service.recvfrom(1)
+        with contextlib.suppress(PermissionError):
+            own.send(b"d")
+        service.sendto(asked, whose)
+        assert far.recv(1) == b"c"
+        client.sendto(b"e", (inside, SERVICE_PORT))
+        assert of_client.recv(1) == b"e"
+        of_client.send(b"f")
+        assert client.recv(1) == b"f"
+    assert capture.packets == []
+    for each in (far, client, own, service, of_client):
         each.close()
 
 
@@ -391,6 +450,59 @@ def test_without_nftables_it_is_refused(container: Container, tmp_path: Path) ->
     told = sidecar.process.tail()
     assert "cannot close the gate that KILL_SWITCH=on asks for" in told
     assert told.count("Operation not supported") == 1
+
+
+def without_nft(tmp_path: Path) -> str:
+    """Return a PATH with what starts the program here, and no nft."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sh", "mount", "nsenter", "unshare", "ip", "openvpn"):
+        (folder / name).symlink_to(shutil.which(name) or name)
+    return str(folder)
+
+
+def test_without_nft_it_is_refused(container: Container, tmp_path: Path) -> None:
+    """Exit code 78, and what to install."""
+    sidecar = started(container, tmp_path, KILL_SWITCH="on", PATH=without_nft(tmp_path))
+    assert sidecar.process.wait() == 78
+    told = sidecar.process.tail()
+    assert "KILL_SWITCH=on asks for: cannot run nft: saw No such file or directory; install nftables" in told
+
+
+def test_a_gate_that_cannot_be_opened_is_told(container: Container, tmp_path: Path) -> None:
+    """KILL_SWITCH=off without nft: it stays closed, and nobody takes it for open."""
+    closed(container, tmp_path).kill()
+    started(container, tmp_path, PATH=without_nft(tmp_path)).wait_for_line(
+        "cannot run nft: saw No such file or directory; install nftables"
+    )
+    assert "policy drop" in table(container.host)
+
+
+def test_a_client_without_a_mark_is_told_by_its_servers_address_and_its_owner(
+    routed: Container, tmp_path: Path
+) -> None:
+    """Root reaches the server that is named; no other user does, and root reaches no other server."""
+    command = {"VPN_CLIENT": "command", "VPN_COMMAND": "sleep 99", "VPN_SERVER": OUTSIDE}
+    sidecar = Sidecar(routed.host, tmp_path / "box", {"KILL_SWITCH": "on", **command}).start()
+    until(lambda: OUTSIDE in table(routed.host), LIMIT_SECONDS, "the server in the gate")
+    send = "import socket, sys; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', (sys.argv[1], 443))"
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    other = "198.51.100.78"
+
+    def refused(address: str, *user: str) -> bool:
+        done = routed.host.run(*user, "/usr/bin/python3", "-c", send, address, check=False)
+        assert done.returncode == 0 or "PermissionError" in done.stderr
+        return done.returncode != 0
+
+    with outward(routed.router, "to-eth0", routed.host, f"dst host {OUTSIDE}") as others:
+        with Capture(routed.router, "to-eth0", f"dst host {OUTSIDE} and udp port 443") as reached:
+            assert refused(OUTSIDE, *nobody)
+            assert refused(other)
+            assert not refused(OUTSIDE)
+            until(lambda: reached.packets, LIMIT_SECONDS, "root's packet")
+        assert len(reached.packets) == 1
+    assert others.packets == []
+    assert sidecar.process.running
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from entrypoint.settings import load
 from tests.kernel.conftest import Container
 from tests.kernel.held import ours
 from tests.kernel.scripted import inside
-from tests.lab.addresses import V6
 
 NETWORKS = PASSES_MAX + 1
 
@@ -79,7 +78,7 @@ class Flapping(Rtnl):
             await super().apply(change)
         finally:
             if down:
-                self.container.host.ip("link set eth0 up", f"address add {V6.sidecar}/64 dev eth0 nodad")
+                self.container.host.ip("link set eth0 up")
 
 
 def test_what_was_read_before_it_changed_is_read_again(container: Container) -> None:

@@ -60,6 +60,20 @@ def test_an_operators_route_is_followed_while_we_run(container: Container) -> No
     until(lambda: ours(container.host) == DOCKER, LIMIT_SECONDS, "the end of the copy")
 
 
+def test_thousands_of_other_routes_take_no_place_from_the_copies(container: Container) -> None:
+    """Neither those that a server pushes, to a neighbour or the gateway, nor an operator's by the gateway."""
+    by_ipv6 = "route add 192.168.0.0/24 via inet6 fd00:30::ff"
+    container.host.ip("route add 192.168.1.0/24 via 172.30.0.254", by_ipv6)
+    container.keep().watching()
+    copies = ours(container.host)
+    assert len(copies) == len(DOCKER) + 2
+    for number, where in enumerate(("via 172.30.0.9", "via 172.30.0.1", "via 172.30.0.1 proto static")):
+        lines = [f"route add {11 + number}.0.{i // 250}.{i % 250}/32 {where} dev eth0\n" for i in range(1000)]
+        container.host.run("ip", "-batch", "-", stdin="".join(lines))
+    container.host.ip("route flush table 7100")
+    until(lambda: ours(container.host) == copies, LIMIT_SECONDS, "the copies")
+
+
 def test_a_killed_runs_client_left_no_route_to_copy(container: Container) -> None:
     """The host route to its server was the client's own, and what is copied already stays as it is."""
     container.host.ip(*SECOND_ROUTER)

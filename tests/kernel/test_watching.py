@@ -18,11 +18,9 @@ IDLE_SECONDS = 3.0
 IDLE_CPU_SECONDS = 0.01
 
 
-def burst(host: Namespace, verb: str, table: str, link: str = "tun0") -> None:
+def burst(host: Namespace, verb: str, table: str, way: str = "dev tun0") -> None:
     """Add or delete routes by a link, as many as a corporate VPN pushes at most."""
-    lines = (
-        f"route {verb} 10.{i >> 8 & 255}.{i & 255}.0/24 dev {link} table {table}\n" for i in range(BURST)
-    )
+    lines = (f"route {verb} 10.{i >> 8 & 255}.{i & 255}.0/24 {way} table {table}\n" for i in range(BURST))
     host.run("ip", "-batch", "-", stdin="".join(lines), timeout=30)
 
 

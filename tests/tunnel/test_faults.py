@@ -140,9 +140,9 @@ def test_the_main_default_route_deleted_while_up_comes_back(lab: Lab, product: P
 
 
 def test_a_link_that_went_down_and_up_serves_again(lab: Lab, product: Product) -> None:
-    """eth0 loses every IPv4 route with it; ours and the main table's default come back."""
+    """eth0 loses every route with it, and its IPv6 address; all come back, the main table's default too."""
     sidecar = product.start()
-    main = lab.sidecar.ip_json("route", "show", "default")
+    main = [lab.sidecar.ip_json(option, "route", "show", "default") for option in ("-4", "-6")]
     lab.sidecar.ip("link set eth0 down")
     sidecar.wait_until_unready()
     lab.sidecar.ip("link set eth0 up")
@@ -152,8 +152,9 @@ def test_a_link_that_went_down_and_up_serves_again(lab: Lab, product: Product) -
         "the laptop to be answered",
     )
     sidecar.wait_until_ready(20)
-    assert product.unreached(V4) == {}
-    assert lab.sidecar.ip_json("route", "show", "default") == main
+    for family in (V4, V6):
+        assert product.unreached(family) == {}
+    assert [lab.sidecar.ip_json(option, "route", "show", "default") for option in ("-4", "-6")] == main
 
 
 def test_a_killed_entrypoint_is_succeeded_without_a_gap(lab: Lab, product: Product) -> None:

@@ -11,7 +11,6 @@ from entrypoint.clients import management
 from entrypoint.clients.ovpn_config import check, scripts_wished
 from entrypoint.clients.ovpn_report import Progress
 from entrypoint.parse_network import ports
-from entrypoint.rtmessages import gateway, rule
 from entrypoint.udp import matching
 from tests.unit.endpoint import get, serving
 from tests.unit.test_ovpn_config import BASE, WISHES
@@ -69,46 +68,6 @@ def test_no_variables_of_an_up_script_break_the_report(variables: dict[str, str]
         progress.feed(management.parse(f">UPDOWN:ENV,{name}={value}"))
     report = progress.feed(management.parse(">UPDOWN:ENV,END"))
     assert all("\n" not in text for text in (*report.pushed, *report.search))
-
-
-class Message(dict[str, object]):
-    """A message as pyroute2 gives it: fields, and attributes without their family's prefix."""
-
-
-ODD = st.one_of(st.none(), st.integers(0, 2**32 - 1))
-RULES = st.fixed_dictionaries(
-    {
-        "family": st.sampled_from([2, 10, 128, 129]),
-        "action": st.integers(0, 8),
-        "flags": st.integers(0, 3),
-        "tos": st.integers(0, 1),
-        "src_len": st.integers(0, 32),
-        "dst_len": st.integers(0, 32),
-        "table": st.integers(0, 255),
-        "attrs": st.lists(
-            st.tuples(st.sampled_from(["FRA_SRC", "FRA_TABLE", "FRA_IIFNAME", "FRA_SPORT", "UNKNOWN"]), ODD)
-        ),
-    },
-    optional={
-        "iifname": st.sampled_from(["lo", "eth0"]),
-        "priority": ODD,
-        "FRA_FWMARK": ODD,
-        "protocol": ODD,
-    },
-)
-
-
-@given(RULES)
-def test_no_rule_of_the_kernel_is_more_than_left_out(fields: dict[str, object]) -> None:
-    """Families that are no IP's, attributes that nobody knows yet: a rule of our shape, or none."""
-    found = rule(Message(fields))
-    assert found is None or fields["family"] in {2, 10}
-
-
-@given(st.fixed_dictionaries({}, optional={"gateway": st.sampled_from(["", "10.0.0.1", "fe80::1"])}))
-def test_a_next_hop_has_a_gateway_or_none(hop: dict[str, object]) -> None:
-    """One without any is a link."""
-    assert (gateway(Message(hop)) is None) == (not hop.get("gateway"))
 
 
 @given(st.lists(st.tuples(st.integers(1, 65535), st.integers(0, 3000)), min_size=1, max_size=8))

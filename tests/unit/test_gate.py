@@ -1,10 +1,12 @@
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.gate import Openings, chains, of_docker, whole_names
+from entrypoint.gate import FLOWS_MAX, Openings, chains, of_docker, whole_names
+from entrypoint.network import Flow
 
 EVERY = Openings(
     connected=(ip_network("172.30.0.0/16"), ip_network("fd00:30::/64")),
@@ -59,6 +61,19 @@ def test_names_are_closed_before_networks_are_open() -> None:
         "ip6 daddr { fd00:30::/64 } accept",
     ]
     assert [rule for rule in rules[:no_names] if "daddr" in rule] == ["ip daddr { 10.20.0.53/32 } accept"]
+
+
+def test_what_peers_say_first_on_old_flows_is_dropped_but_for_whom_may_be_reached() -> None:
+    """Each by its four numbers, so that nothing else is lost; loopback and link lead nowhere."""
+    peers = ("198.51.100.9", "2001:db8::9", "172.30.0.9", "10.20.0.5", "127.0.0.1", "fe80::9", "198.51.100.8")
+    flows = tuple(Flow(ip_address(peer), 443, 40000) for peer in peers)
+    _, old4, old6 = chains(replace(EVERY, flows=flows))[2].rules
+    elements = "198.51.100.8 . 443 . 40000, 198.51.100.9 . 443 . 40000"
+    assert old4.endswith(f"ct state new ip saddr . udp sport . udp dport {{ {elements} }} drop")
+    assert old6.endswith("ip6 saddr . udp sport . udp dport { 2001:db8::9 . 443 . 40000 } drop")
+    assert [len(chains(each)[2].rules) for each in (EVERY, replace(EVERY, flows=flows[2:6]))] == [1, 1]
+    many = tuple(Flow(flows[0].peer, port, 40000) for port in range(1, FLOWS_MAX + 9))
+    assert chains(Openings(flows=many))[2].rules[1].count(" . 40000") == FLOWS_MAX
 
 
 def test_networks_that_overlap_are_one() -> None:

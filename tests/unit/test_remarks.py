@@ -2,7 +2,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from entrypoint.remarks import moved, remarks, why_no_tunnel
+from entrypoint.remarks import crowds, moved, remarks, why_no_tunnel
 from tests.unit.kernel_values import DOCKER, DUAL, Seen
 
 BOTH = DUAL.link("tun0", "tun").address("tun0", "10.99.0.2/24")
@@ -50,3 +50,10 @@ def test_what_is_strange_about_a_gateway_is_told(
 def test_rules_that_had_to_move_are_told(priority: int | None, *, told: bool) -> None:
     """Behind RULE_PRIORITY stand only those by destination, where there are no others."""
     assert (moved(priority, 90) is not None) == told
+
+
+def test_a_link_with_more_routers_than_are_copied_is_named() -> None:
+    """And no other is."""
+    assert list(crowds(frozenset())) == []
+    (told,) = crowds(frozenset({"eth0"}))
+    assert told.startswith("cannot copy every route by another router of eth0: saw more than 512")
