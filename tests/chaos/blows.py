@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from tests.chaos.gate import BREAKS
-from tests.chaos.stage import Stage, resume
+from tests.chaos.stage import Stage, resume, stopped
 from tests.lab.addresses import V4, V6
+from tests.lab.waiting import until
 from tests.tunnel.product import PRIORITY, TABLE
 
 Blow = Callable[[Stage, random.Random], AbstractContextManager[None]]
@@ -22,6 +23,8 @@ BURST = 3000
 STORM = 30
 DEAF_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
 """What the entrypoint has no use for, and must not die of."""
+TOLD_SECONDS = 5.0
+"""What the kernel tells: a second, and a busy machine."""
 UNREADY_SECONDS = 45.0
 """A probe's three failures, and a busy machine."""
 
@@ -55,12 +58,14 @@ def client_killed(stage: Stage, chance: random.Random) -> Iterator[None]:
 
 @contextlib.contextmanager
 def client_frozen(stage: Stage, _: random.Random) -> Iterator[None]:
-    """Stop the client's program and let it go on."""
+    """Stop the client's program and let it go on; health says that it is stopped."""
     frozen = stage.client_pids()
     for pid in frozen:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
     yield
+    if stage.at_work() and any(map(stopped, frozen)):
+        stage.sidecar.wait_until_unready(TOLD_SECONDS)
     for pid in frozen:
         resume(pid)
 
@@ -114,6 +119,8 @@ def entrypoint_frozen(stage: Stage, _: random.Random) -> Iterator[None]:
     """Stop the entrypoint and let it go on: what happens meanwhile it has to find out."""
     frozen = stage.sidecar.process.pid
     stage.sidecar.process.signal(signal.SIGSTOP)
+    # On a busy machine it goes on until its turn comes, and the next blow has to know.
+    until(lambda: not stage.at_work(), TOLD_SECONDS, "the entrypoint to stand still")
     yield
     if stage.sidecar.process.running:
         resume(frozen)

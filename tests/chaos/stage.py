@@ -129,8 +129,7 @@ class Stage:
 
     def at_work(self) -> bool:
         """Whether the entrypoint runs and nobody has stopped it."""
-        stat = Path(f"/proc/{self.sidecar.process.pid}/stat")
-        return self.sidecar.process.running and stat.read_text().rpartition(")")[2].split()[0] != "T"
+        return self.sidecar.process.running and not stopped(self.sidecar.process.pid)
 
     def client_pids(self) -> list[int]:
         """Return the processes of the client's program."""
@@ -255,7 +254,7 @@ class Stage:
         return found
 
     def _come_to_rest(self) -> Quiet:
-        self._until(self._well, self.patience, "the first readiness")
+        self._until(lambda: self._well() and self._both_known(), self.patience, "the first readiness")
         seen = [self._look()]
 
         def at_rest() -> bool:
@@ -266,6 +265,11 @@ class Stage:
         if not hasattr(self, "_first"):
             self._first = self._size()
         return seen[-1]
+
+    def _both_known(self) -> bool:
+        """Whether health names the second network, where there is one, by both families."""
+        said = self.sidecar.readiness()[1]
+        return not self.second_network or (V4.second in said and V6.second in said)
 
     def _look(self) -> Quiet:
         return Quiet.of(self.host, self.product.vpn.tunnel)
@@ -311,6 +315,13 @@ class Stage:
 
     def _log(self) -> str:
         return self.sidecar.process.tail()
+
+
+def stopped(pid: int) -> bool:
+    """Whether somebody has stopped a process; one that has ended is not stopped."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False
 
 
 def resume(pid: int) -> None:

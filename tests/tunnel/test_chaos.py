@@ -24,7 +24,7 @@ SEEDS = (4, 12)
 """The same each time, so that a change and not chance decides; `make chaos` takes new ones. The gate of the
 second is closed: what gets out is a failure only there."""
 FEWEST_STEPS = 10
-"""Some 20 are usual; a busy machine does half of them, and one that waits for its patience does less."""
+"""Some 30 are usual; a busy machine does half of them, and one that waits for its patience does less."""
 LIE_PORT = "9798"
 
 
