@@ -67,7 +67,7 @@ def storm_rows(heal: list[float], bare: Storm, sidegate: Storm) -> list[Row]:
             met=max(heal) <= HEAL_MAX,
         ),
         Row(
-            "storm of 180,000 changes: CPU, %",
+            "storm of 230,000 changes: CPU, %",
             f"{shares[0]:.1f}",
             f"{shares[1]:.1f}",
             target=f"≤ {STORM_EXTRA_MAX:g} more",
