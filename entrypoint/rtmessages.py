@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 _RTN_UNICAST = 1
 _RTPROT_KERNEL = 2
-_RTA_TABLE = 15
+RTA_TABLE = 15
 _RTA_DST, _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_VIA = 1, 5, 9, 18
 LEADS_BY_A_ROUTER = (_RTA_GATEWAY, _RTA_MULTIPATH, _RTA_VIA)
 """A route that has one of these attributes goes by a router."""
@@ -140,7 +140,7 @@ def stands_in(data: bytes, offset: int, tables: range) -> bool:
     if len(data) < first + 8:
         return False
     _, attribute, number = struct.unpack_from("HHI", data, first)
-    return attribute == _RTA_TABLE and number in tables
+    return attribute == RTA_TABLE and number in tables
 
 
 def is_the_kernels(data: bytes, offset: int) -> bool:

@@ -54,8 +54,7 @@ async def run(settings: Settings, warnings: list[str]) -> None:
             await kill_switch.begin()
             prepared = prepare(settings, stack)
             announce.start(prepared.client, prepared.endpoint)
-            parts = rtnl, reconciler, prepared
-            running = _Run(settings, *parts, firewall=firewall, kill_switch=kill_switch)
+            running = _Run(settings, rtnl, reconciler, prepared, firewall=firewall, kill_switch=kill_switch)
             await running.live(stop)
 
 

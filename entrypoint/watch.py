@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from entrypoint.network import CONFIGURED, PROTOCOL, TABLES_HELD
-from entrypoint.rtmessages import LEADS_BY_A_ROUTER
+from entrypoint.rtmessages import LEADS_BY_A_ROUTER, RTA_TABLE
 from healthcheck import bpf
 
 RTMGRP_LINK = 0x1
@@ -36,7 +36,6 @@ NETLINK_NETFILTER = 12
 NFNLGRP_NFTABLES = 1 << 6
 """Group 7 of linux/netfilter/nfnetlink.h."""
 _Filter = Sequence[bpf.Instruction]
-_RTA_TABLE = 15
 _TO_KEEP = -1
 """Stands for the way to the last instruction, until it is known how far that is."""
 
@@ -118,7 +117,7 @@ def _route_filter(first_table: int) -> _Filter:
         (bpf.EQUAL, _TO_KEEP, 0, 0),
         (bpf.LOAD_BYTE, 0, 0, 16 + 5),
         (bpf.EQUAL, _TO_KEEP, 0, PROTOCOL),
-        *_load_attribute(_RTA_TABLE),
+        *_load_attribute(RTA_TABLE),
         (bpf.X_FROM_A, 0, 0, 0),
         (bpf.LOAD_WORD_BEHIND_X, 0, 0, 4),
         *((bpf.EQUAL, _TO_KEEP, 0, socket.htonl(table)) for table in tables),
