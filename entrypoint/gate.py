@@ -96,8 +96,10 @@ class Openings:
     """LAN_NETWORKS. A single host among them may be asked for names, too: whoever lists it means it."""
     servers: tuple[IPAddress, ...] = ()
     """Servers of a client that cannot mark its packets."""
+    group: int | None = None
+    """The group that such a client runs with; None where it could not be given one."""
     user: int = 0
-    """The user that such a client runs as."""
+    """The user that it runs as, for that case."""
     names: tuple[str, ...] = ()
     """The client's servers, which have to be looked up while the gate is closed."""
     ephemeral: tuple[int, int] = (32768, 60999)
@@ -110,7 +112,7 @@ def chains(openings: Openings) -> tuple[Chain, ...]:
     """Return the closed gate."""
     hosts = [network for network in openings.listed if network.prefixlen == network.max_prefixlen]
     servers = [ip_network(address) for address in openings.servers]
-    by_owner = f"meta skuid {openings.user} "
+    by_owner = f"meta skgid {openings.group} " if openings.group else f"meta skuid {openings.user} "
     output = (
         _INTO_TUNNEL,
         _NOT_OURS,

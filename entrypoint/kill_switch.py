@@ -9,7 +9,7 @@ from entrypoint.clients.choose import cannot_close
 from entrypoint.faults import BadSettings, MissingPrivilege
 from entrypoint.firewall import Firewall
 from entrypoint.gate import CHAIN, Openings, chains, of_docker, whole_names
-from entrypoint.network import IPV6, Flow
+from entrypoint.network import GROUP, IPV6, Flow
 from entrypoint.reconcile import Reconciler
 from entrypoint.settings import Settings
 
@@ -30,6 +30,8 @@ class KillSwitch:
         """What Docker's resolver is asked for; empty once it is known whether that asks past the gate."""
         self._docker_passes = False
         self._flows: set[Flow] = set()
+        self._group = GROUP if machine.may_give(GROUP) else None
+        self._told = False
         self._settings = settings
         self._reconciler = reconciler
         self._firewall = walls
@@ -94,11 +96,19 @@ class KillSwitch:
             connected=tuple(dict.fromkeys(opened)),
             listed=self._settings.lan_networks or (),
             servers=self._reconciler.brought.pinned,
+            group=self._group,
             user=os.geteuid(),
             names=names,
             ephemeral=machine.ephemeral_ports(),
             flows=tuple(self._flows),
         )
+        if openings.servers and not (self._group or self._told):
+            self._told = True
+            log.warning(
+                "the gate lets all of root's packets to the VPN's server through: saw no SETGID among our "
+                "capabilities, to run the client with a group of its own; where services run as root, add it "
+                "(docker run --cap-add SETGID, compose: `cap_add: [NET_ADMIN, SETGID]`)"
+            )
         closed = chains(openings)
         if self._docker_passes or self._nobodys:
             closed += of_docker(names, self._nobodys)

@@ -20,5 +20,7 @@ class Launch:
     or, where it left none, as its tunnel."""
     unprivileged: bool = False
     """The program needs no capability, and gets none."""
+    group: int | None = None
+    """The group that the program runs with, and keeps ours beside; None for ours alone."""
     stop: tuple[str, ...] = ()
     """Program and arguments that ask a living client to end, before it is ended."""

@@ -17,8 +17,8 @@ from entrypoint.network import Flow, IPAddress
 from healthcheck import ask
 
 ALONE = "\0sidegate"
-CAP_NET_ADMIN = 12
-"""Its bit in CapEff (linux/capability.h)."""
+CAP_SETGID, CAP_NET_ADMIN = 6, 12
+"""Their bits in CapEff (linux/capability.h)."""
 _IPV6_OFF = (
     Path("/proc/sys/net/ipv6/conf/all/disable_ipv6"),
     Path("/proc/sys/net/ipv6/conf/default/disable_ipv6"),
@@ -50,6 +50,14 @@ def lacks_net_admin() -> str | None:
         "cannot change routes and rules: saw no NET_ADMIN among our capabilities; "
         "add it (docker run --cap-add NET_ADMIN, compose: `cap_add: [NET_ADMIN]`)"
     )
+
+
+def may_give(group: int) -> bool:
+    """Tell whether a program can be started with this group: by capability, and in our user namespace."""
+    lines = Path("/proc/self/gid_map").read_text().splitlines()
+    spans = (map(int, line.split()) for line in lines)  # user_namespaces(7)
+    known = any(first <= group < first + count for first, _, count in spans)
+    return known and bool(_effective_capabilities() >> CAP_SETGID & 1)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,10 @@ the start, and whoever has more has a routing daemon."""
 MARK = 0x5347
 """SO_MARK of a client's own packets ("SG"): they leave by the gateway, whatever the tunnel covers."""
 
+GROUP = 0x5347
+"""The group of a client that cannot mark its packets, while the gate is closed: services mostly run as root,
+too, and are not let through with it."""
+
 TABLES_HELD = 64
 """How many tables are ours from ROUTE_TABLE on: one per interface, tunnels from the last one down."""
 

@@ -11,6 +11,7 @@ from entrypoint import dns, hooks, machine, reach
 from entrypoint.clients import choose
 from entrypoint.clients.base import Client
 from entrypoint.faults import BadSettings, Fault, MissingPrivilege
+from entrypoint.network import GROUP
 from entrypoint.settings import Settings
 from healthcheck import ask
 from healthcheck.server import listen
@@ -36,7 +37,8 @@ def prepare(settings: Settings, stack: contextlib.ExitStack) -> Prepared:
     faults: list[Fault] = []
     client, endpoint = None, None
     try:
-        client = choose.create(settings, run_dir, ipv6=machine.has_ipv6())
+        group = GROUP if settings.kill_switch == "on" and machine.may_give(GROUP) else None
+        client = choose.create(settings, run_dir, ipv6=machine.has_ipv6(), group=group)
     except BadSettings as fault:
         faults.append(fault)
     try:

@@ -60,6 +60,8 @@ class Tree:
         mark = members.new_mark()
         # What a vendor's daemon starts as another user may need a set-uid program.
         limits = () if launch.may_daemonise else ("--no-new-privs",)
+        ours = ",".join(map(str, {os.getegid(), *os.getgroups()}))
+        group = ("--regid", str(launch.group), "--groups", ours) if launch.group else ()
         through = _UNPRIVILEGED if launch.unprivileged else ()
         process = await asyncio.create_subprocess_exec(
             *(
@@ -68,6 +70,7 @@ class Tree:
                 "--pdeathsig",
                 "TERM",
                 *limits,
+                *group,
                 "--",
                 *through,
                 *launch.argv,
@@ -134,7 +137,7 @@ class Tree:
 
     async def _ask_to_stop(self) -> None:
         try:
-            asking = await Tree.start(Launch(self._launch.stop), self._on_line)
+            asking = await Tree.start(Launch(self._launch.stop, group=self._launch.group), self._on_line)
         except OSError as error:
             self._on_line(f"the stop command cannot be started: {error.strerror}")
             return

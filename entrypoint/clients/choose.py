@@ -29,10 +29,11 @@ _USED_BY = {
 """Settings that not every client uses; the others refuse them, rather than ignore what somebody relies on."""
 
 
-def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
+def create(settings: Settings, run_dir: Path, *, ipv6: bool, group: int | None = None) -> Client:
     """Make the client that the settings ask for; raises BadSettings with every fault of its configuration.
 
-    `ipv6` says whether this network namespace has IPv6.
+    `ipv6` says whether this network namespace has IPv6; `group` is that of a client that cannot mark its
+    packets.
     """
     kind, client = settings.vpn_client, None
     by = f"VPN_CLIENT={kind}"
@@ -46,7 +47,7 @@ def create(settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
             config = find_config.the_only_one(settings)
         if config and kind in {"auto", *_USED_BY["VPN_CONFIG"]}:
             kind, by = find_config.whose(kind, config)
-        client = _make(kind, config or Path(), settings, run_dir, ipv6=ipv6)
+        client = _make(kind, config or Path(), settings, run_dir, ipv6=ipv6, group=group)
     except BadSettings as fault:
         faults += fault.texts
     faults += _unused(kind, by, settings)
@@ -98,7 +99,9 @@ def _is_set(settings: Settings, name: str) -> bool:
     return value is not None and value != row.parser(row.default)
 
 
-def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: bool) -> Client:
+def _make(
+    kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: bool, group: int | None
+) -> Client:
     credentials = Credentials(
         username=settings.vpn_username,
         password=settings.vpn_password,
@@ -114,6 +117,7 @@ def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: b
                 settings.vpn_stop_command,
                 args=settings.vpn_args or (),
                 servers=settings.vpn_server,
+                group=group,
             )
         case "openconnect":
             return OpenConnect(
@@ -124,6 +128,7 @@ def _make(kind: str, config: Path, settings: Settings, run_dir: Path, *, ipv6: b
                 args=settings.vpn_args or (),
                 ipv6=ipv6,
                 run_dir=run_dir,
+                group=group,
             )
         case "wireguard":
             return WireGuard(config, interface=settings.vpn_interface, ipv6=ipv6, kernel=kernel_has_wireguard)

@@ -31,10 +31,12 @@ class Command:
         *,
         args: Sequence[str],
         servers: str | None,
+        group: int | None,
     ) -> None:
         """Check everything that can be checked before the start.
 
-        `servers` are names and addresses that stay on the gateway, separated by commas or blanks.
+        `servers` are names and addresses that stay on the gateway, separated by commas or blanks; `group` is
+        what tells its packets from others.
         """
         faults = []
         if not command:
@@ -58,7 +60,7 @@ class Command:
         # Its arguments may hold what nobody else should read.
         self.title = f"command {command[0]}"
         self.notes: tuple[str, ...] = ()
-        self._launch = Launch((*command, *args), may_daemonise=True, stop=tuple(stop or ()))
+        self._launch = Launch((*command, *args), may_daemonise=True, group=group, stop=tuple(stop or ()))
 
     async def open(self, report: Callable[[Report], None]) -> Launch:
         """Look the servers up, so that they are kept on the gateway."""

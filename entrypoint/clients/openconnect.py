@@ -60,12 +60,13 @@ class OpenConnect:
         args: Sequence[str],
         ipv6: bool,
         run_dir: Path,
+        group: int | None,
     ) -> None:
         """Check everything that can be checked before the start.
 
         `protocol` is one of `openconnect --protocol`; `interface` the tunnel's name, None for openconnect's
         choice; `ipv6` whether the container has IPv6; `run_dir` a directory that is there and that only we
-        may enter.
+        may enter; `group` is what tells its packets from others.
         """
         self.makes_tunnel = True
         self._username = credentials.username
@@ -73,6 +74,7 @@ class OpenConnect:
         asked = credentials.passphrase, credentials.password
         self._answers = tuple(secret for secret in asked if secret)
         self._ipv6 = ipv6
+        self._group = group
         arguments = oc_arguments.check(args)
         faults = list(arguments.faults)
         try:
@@ -128,6 +130,7 @@ class OpenConnect:
             ),
             # Each question is answered by the next line, and by nothing once they are used up.
             stdin="".join(f"{line}\n" for line in lines).encode(),
+            group=self._group,
         )
 
     async def mends_itself(self) -> bool:

@@ -30,7 +30,7 @@ while ! test -s daemon; do :; done"""
 async def started(directory: Path, script: str, *stop: str) -> AsyncIterator[Supervisor]:
     """Supervise a command that is a shell script in a directory."""
     settings, _ = load({})
-    client = Command(("sh", "-c", f"cd {directory}; {script}"), stop, args=(), servers=None)
+    client = Command(("sh", "-c", f"cd {directory}; {script}"), stop, args=(), servers=None, group=None)
     async with supervising(settings, client, directory) as supervisor:
         yield supervisor
 

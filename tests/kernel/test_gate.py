@@ -478,31 +478,45 @@ def test_a_gate_that_cannot_be_opened_is_told(container: Container, tmp_path: Pa
     assert "policy drop" in table(container.host)
 
 
+SEND = "import socket, sys; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', (sys.argv[1], 443))"
+PYTHON = "/usr/bin/python3"
+
+
+@pytest.mark.parametrize("capabilities", [None, ("net_admin",)], ids=["by its group", "by its user"])
 def test_a_client_without_a_mark_is_told_by_its_servers_address_and_its_owner(
-    routed: Container, tmp_path: Path
+    routed: Container, tmp_path: Path, capabilities: tuple[str, ...] | None
 ) -> None:
-    """Root reaches the server that is named; no other user does, and root reaches no other server."""
-    command = {"VPN_CLIENT": "command", "VPN_COMMAND": "sleep 99", "VPN_SERVER": OUTSIDE}
-    sidecar = Sidecar(routed.host, tmp_path / "box", {"KILL_SWITCH": "on", **command}).start()
-    until(lambda: OUTSIDE in table(routed.host), LIMIT_SECONDS, "the server in the gate")
-    send = "import socket, sys; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', (sys.argv[1], 443))"
-    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    """It reaches the server that is named, and no other; no service does, unless it cannot be told apart."""
+    client = tmp_path / "client"
     other = "198.51.100.78"
+    client.write_text(
+        f'#!/bin/sh\nuntil {PYTHON} -c "{SEND}" {OUTSIDE}; do :; done\n'
+        f'{PYTHON} -c "{SEND}" {other} || echo told apart\nexec sleep 99\n'
+    )
+    client.chmod(0o755)
+    command = {"VPN_CLIENT": "command", "VPN_COMMAND": str(client), "VPN_SERVER": OUTSIDE}
+    settings = {"KILL_SWITCH": "on", **command}
+    sidecar = Sidecar(routed.host, tmp_path / "box", settings, capabilities=capabilities)
 
     def refused(address: str, *user: str) -> bool:
-        done = routed.host.run(*user, "/usr/bin/python3", "-c", send, address, check=False)
+        done = routed.host.run(*user, PYTHON, "-c", SEND, address, check=False)
         assert done.returncode == 0 or "PermissionError" in done.stderr
         return done.returncode != 0
 
     with outward(routed.router, "to-eth0", routed.host, f"dst host {OUTSIDE}") as others:
         with Capture(routed.router, "to-eth0", f"dst host {OUTSIDE} and udp port 443") as reached:
-            assert refused(OUTSIDE, *nobody)
+            sidecar.start().wait_for_line("told apart")
+            until(lambda: reached.packets, LIMIT_SECONDS, "the client's packet")
+            assert refused(OUTSIDE, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
             assert refused(other)
-            assert not refused(OUTSIDE)
-            until(lambda: reached.packets, LIMIT_SECONDS, "root's packet")
-        assert len(reached.packets) == 1
+            assert refused(OUTSIDE) == (capabilities is None)
+        assert len(reached.packets) == 1 + (capabilities is not None)
     assert others.packets == []
     assert sidecar.process.running
+    told = [
+        line for line in sidecar.lines if "lets all of root's packets to the VPN's server through" in line
+    ]
+    assert len(told) == (capabilities is not None)
 
 
 @pytest.mark.parametrize(

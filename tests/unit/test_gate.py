@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint.gate import FLOWS_MAX, Openings, chains, of_docker, whole_names
-from entrypoint.network import Flow
+from entrypoint.network import GROUP, Flow
 
 EVERY = Openings(
     connected=(ip_network("172.30.0.0/16"), ip_network("fd00:30::/64")),
@@ -49,14 +49,15 @@ def test_only_what_came_in_by_a_containers_link_is_replied_to_by_one() -> None:
         assert tunnel < astray < reply
 
 
-def test_names_are_closed_before_networks_are_open() -> None:
+@pytest.mark.parametrize(("group", "owner"), [(None, "skuid 0"), (GROUP, "skgid 21319")])
+def test_names_are_closed_before_networks_are_open(group: int | None, owner: str) -> None:
     """Only a host that is listed by itself, and the server's own name, come before."""
-    rules = output(EVERY)
+    rules = output(replace(EVERY, group=group))
     (no_names,) = [at for at, rule in enumerate(rules) if "{ 53, 853 } drop" in rule]
     opened = [rule for rule in rules[no_names:] if "daddr" in rule]
     assert opened[:4] == [
-        "meta skuid 0 ip daddr { 198.51.100.1/32 } accept",
-        "meta skuid 0 ip6 daddr { 2001:db8::1/128 } accept",
+        f"meta {owner} ip daddr {{ 198.51.100.1/32 }} accept",
+        f"meta {owner} ip6 daddr {{ 2001:db8::1/128 }} accept",
         "ip daddr { 10.20.0.0/24, 172.30.0.0/16 } accept",
         "ip6 daddr { fd00:30::/64 } accept",
     ]
