@@ -90,10 +90,11 @@ def _additions(want: Wanted, snapshot: Snapshot) -> Iterator[Change]:
             yield Change("add", address)
     routes = set(snapshot.routes)
     # The kernel refuses a second route to one destination in one table, so another way is set in place.
-    taken = {_place(route) for route in _ours(snapshot)}
+    taken = {_place(route): route.mtu for route in _ours(snapshot)}
     for route in want.routes:
-        if route not in routes:
-            yield Change("replace" if _place(route) in taken else "add", route)
+        place = _place(route)
+        if route not in routes or taken.get(place, route.mtu) != route.mtu:
+            yield Change("replace" if place in taken else "add", route)
     ends = set(snapshot.last_resorts)
     yield from (Change("add", end) for end in want.last_resorts if end not in ends)
     rules = set(snapshot.rules)

@@ -37,6 +37,8 @@ class NextHop:
     """The gateway's; None where the link itself is the way (a default route without a gateway)."""
     leads_out: bool = field(default=False, compare=False)
     """Whether the main table's default route goes there, or went when there was one."""
+    mtu: int = field(default=0, compare=False)
+    """The largest packet by this way, in bytes, where its route says so, as Cilium's does; else 0."""
 
     def __str__(self) -> str:
         return str(self.address or "the link itself")
@@ -137,15 +139,17 @@ def _with_gateway(
     network: ContainerNetwork, snapshot: Snapshot, named: Gateways, remembered: Remembered
 ) -> ContainerNetwork:
     """Note the network's gateway, or why it has none."""
-    if gateway := named.get((network.link, network.interface.version)):
-        if any(gateway == address.interface.ip for address in snapshot.addresses):
-            problem = f"cannot use GATEWAYS={network.link}={gateway}: saw our own address; name the router's"
-            return replace(network, problem=problem)
-        return replace(network, gateway=NextHop(gateway))
     if network.key in remembered:
         hops = _hops_since(remembered[network.key], network, snapshot)
     else:
         hops = _hops_at_first(network, snapshot)
+    if gateway := named.get((network.link, network.interface.version)):
+        if any(gateway == address.interface.ip for address in snapshot.addresses):
+            problem = f"cannot use GATEWAYS={network.link}={gateway}: saw our own address; name the router's"
+            return replace(network, problem=problem)
+        return replace(
+            network, gateway=next((hop for hop in hops if hop.address == gateway), NextHop(gateway))
+        )
     if len(hops) == 1:
         return replace(network, gateway=hops.pop())
     if not hops:
@@ -256,7 +260,7 @@ def _best(routes: list[Route]) -> set[NextHop]:
     best = [route for route in routes if route.metric == lowest]
     # What somebody set goes before what anybody on the link may announce.
     best = [route for route in best if route.protocol != ANNOUNCED] or best
-    return {NextHop(route.gateway) for route in best}
+    return {NextHop(route.gateway, mtu=route.mtu) for route in best}
 
 
 def _described(link: Link, snapshot: Snapshot) -> str:

@@ -11,6 +11,7 @@ import itertools
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -22,9 +23,8 @@ ASKED_AGAIN_SECONDS = 1.0
 """OpenVPN 2.6 forgets a SIGTERM that reaches it in its first milliseconds, so all are asked again."""
 KILL_TIMEOUT_SECONDS = 2.0
 """From the first SIGKILL to giving up: it takes milliseconds, unless a process hangs in the kernel."""
-EMPTY_LOOKS = 5
-"""So many looks at /proc in a row find nobody before nobody is left: a process that forks and ends again and
-again has a new number each time, which one look may miss, and two."""
+SURE_TIMEOUT_SECONDS = 0.2
+"""How long nobody is looked for until that is sure, where others never cease to start processes."""
 
 _OURS = 0x5347
 """The highest bits of each mark ("SG")."""
@@ -87,7 +87,7 @@ async def end(
         members = list(find())
         if not members:
             # What only this look finds forks faster than the other one reads: no SIGTERM would reach it.
-            if not any([await _end_newest(is_ours) for _ in range(EMPTY_LOOKS)]):
+            if not await _end_unseen(is_ours):
                 break
             continue
         number, until = (signal.SIGTERM, kill_at) if now < kill_at else (signal.SIGKILL, now + 1)
@@ -110,44 +110,68 @@ async def end(
         await ended(members, min(ASKED_AGAIN_SECONDS, until - now))
 
 
-async def _end_newest(is_ours: Callable[[int], bool]) -> bool:
-    """Kill each of theirs with its process group, newest first, as soon as it is found; returns whether any.
+async def _end_unseen(is_ours: Callable[[int], bool]) -> bool:
+    """Kill what forks and ends faster than /proc is read, where there is any; returns whether there was.
+
+    That there is none is sure once all of /proc was looked at while no number was given (proc_loadavg(5)):
+    whoever lives was there throughout. As long as numbers are given, the newest are looked at first.
+    """
+    end = _end_of_numbers()
+    give_up_at = time.monotonic() + SURE_TIMEOUT_SECONDS
+    last = _last_number()
+    while True:
+        await asyncio.sleep(0)
+        if _kill_theirs(newest_first(psutil.pids(), last, end), is_ours):
+            return True
+        before, last = last, _last_number()
+        if before == last:
+            return False
+        while before != last:
+            given = ((last - age) % end for age in range((last - before) % end))
+            if _kill_theirs(given, is_ours):
+                return True
+            if time.monotonic() > give_up_at:
+                return False
+            before, last = last, _last_number()
+
+
+def _kill_theirs(pids: Iterable[int], is_ours: Callable[[int], bool]) -> bool:
+    """Kill each of theirs with its process group, as soon as it is found; returns whether any was found.
 
     A group is killed as a whole: no fork gets away from that (copy_process() asks for signals under the
     same lock).
     """
-    await asyncio.sleep(0)
     found = False
-    for pid in _by_age():
+    for pid in pids:
         with contextlib.suppress(OSError):
-            group = os.getpgid(pid)
             mark = _limits(pid)[0]
-            if mark is None or not is_ours(mark) or _is_zombie(pid):
+            if mark is None or not is_ours(mark):
+                continue
+            state, _, group = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:3]
+            if state == b"Z":
                 continue
             found = True
             # 0: a group whose leader is outside of this process namespace; it would stand for our own.
-            if group in {0, os.getpgrp()}:
+            if int(group) in {0, os.getpgrp()}:
                 os.kill(pid, signal.SIGKILL)
             else:
-                os.killpg(group, signal.SIGKILL)
+                os.killpg(int(group), signal.SIGKILL)
     return found
 
 
-def _by_age() -> list[int]:
-    last = int(Path("/proc/loadavg").read_text().split()[-1])
-    return newest_first(psutil.pids(), last, int(Path("/proc/sys/kernel/pid_max").read_text()))
+def _last_number() -> int:
+    """Return the number that the kernel gave last to a process or thread (proc_loadavg(5))."""
+    return int(Path("/proc/loadavg").read_text().split()[-1])
+
+
+def _end_of_numbers() -> int:
+    """Return where the kernel begins anew with its numbers."""
+    return int(Path("/proc/sys/kernel/pid_max").read_text())
 
 
 def newest_first(pids: Iterable[int], last: int, end: int) -> list[int]:
-    """Sort by age: the kernel counts on from the `last` number (proc_loadavg(5)), and wraps at `end`."""
+    """Sort by age: the kernel counts on from the `last` number, and wraps at `end`."""
     return sorted(pids, key=lambda pid: (last - pid) % end)
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 async def ended(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import TypeVar
 
-from entrypoint.detect import ContainerNetwork
+from entrypoint.detect import ContainerNetwork, NextHop
 from entrypoint.network import (
     ANYWHERE,
     IPV6,
@@ -151,10 +151,11 @@ def _once(items: Iterable[T]) -> tuple[T, ...]:
 
 
 def _default(network: ContainerNetwork, table: int, connected: Iterable[Route]) -> Route:
-    gateway = network.gateway.address if network.gateway else None
+    hop = network.gateway or NextHop(None)
     near = [route.destination for route in connected if route.table == table]
     everything = ANYWHERE[network.interface.version]
-    return Route(everything, network.link, table, gateway, onlink=needs_onlink(gateway, near))
+    onlink = needs_onlink(hop.address, near)
+    return Route(everything, network.link, table, hop.address, onlink=onlink, mtu=hop.mtu)
 
 
 def needs_onlink(gateway: IPAddress | None, near: Iterable[IPNetwork]) -> bool:

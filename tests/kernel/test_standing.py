@@ -157,6 +157,34 @@ def test_a_pods_gateway_outside_of_its_network_is_taken(
     assert keeper.passes[-1]["problem"] is None
 
 
+@pytest.mark.parametrize(
+    "environ", [{}, {"GATEWAYS": "eth0=172.30.0.1,eth0=fd00:30::1"}], ids=["found", "named"]
+)
+def test_replies_are_no_larger_than_the_gateways_route_says(
+    container: Container, environ: dict[str, str]
+) -> None:
+    """Cilium says on the route, and not on the link, how much its own tunnel leaves of a packet."""
+    defaults = [f"default via {gateway} dev eth0" for gateway in (V4.docker_gateway, V6.docker_gateway)]
+    container.host.ip(*(f"route replace {line} mtu 1400" for line in defaults))
+    keeper = container.keep(environ).watching()
+
+    def limits() -> list[list[dict[str, int]]]:
+        listed = (container.host.ip_json(option, "route", "show", "table", "7100") for option in ("-4", "-6"))
+        defaults = (route for routes in listed for route in routes if route["dst"] == "default")
+        return [route.get("metrics", []) for route in defaults if route["type"] == "unicast"]
+
+    assert limits() == [[{"mtu": 1400}]] * 2
+    assert keeper.passes[-1]["repairs"] == 0
+    # A client takes the main table's away, and somebody else ours, or puts another one in its place.
+    container.host.ip(
+        *(f"route delete {line}" for line in defaults),
+        *(f"route delete {line} table 7100" for line in defaults),
+    )
+    until(lambda: limits() == [[{"mtu": 1400}]] * 2, 5, "both routes again")
+    container.host.ip(*(f"route replace {line} table 7100 proto 83" for line in defaults))
+    until(lambda: limits() == [[{"mtu": 1400}]] * 2, 5, "their limits again")
+
+
 def test_a_namespace_without_ipv6_is_served_in_ipv4(bare: Container) -> None:
     """As Docker makes it where no IPv6 network is asked for."""
     bare.host.sysctl("net/ipv6/conf/all/disable_ipv6", 1)
