@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from ipaddress import ip_address, ip_network
+from weakref import WeakKeyDictionary
 
 import h11
 import uvicorn
@@ -27,6 +28,9 @@ KEEP_ALIVE_SECONDS = 5
 CONNECTION_LIFE_SECONDS = 30.0
 """Every connection ends by then: uvicorn itself waits forever for a request that never ends."""
 HEADER_BYTES_MAX = 8192
+READ_BYTES_MAX = HEADER_BYTES_MAX
+"""What is taken of a connection at a time, and of a body, which nobody reads, before the answer: by itself
+asyncio takes a quarter of a megabyte from each."""
 PAUSE_SECONDS = 0.005
 """From one answer to the next, whoever asks: the loop that answers is the one that mends rules."""
 ACCEPTED_AT_ONCE = 8
@@ -48,8 +52,10 @@ class Application:
         """Answer one request when its turn has come; its body, if any, is left unread."""
         if scope["type"] != "http":
             raise NotImplementedError(f"cannot serve ASGI scope {scope['type']!r}: only http is set up")
-        # The loop's end alone cancels this, and uvicorn would log it as a fault.
+        # The end of the connection or of the loop cancels this, and uvicorn would log it as a fault.
         with suppress(asyncio.CancelledError):
+            if isinstance(cycle := getattr(receive, "__self__", None), RequestResponseCycle):
+                _asking[cycle] = asyncio.current_task()
             async with self._turn:
                 if not _is_gone(receive):
                     await self._answer(scope, send)
@@ -99,6 +105,10 @@ def _is_gone(receive: ASGIReceiveCallable) -> bool:
     return isinstance(cycle, RequestResponseCycle) and cycle.disconnected
 
 
+_asking: WeakKeyDictionary[RequestResponseCycle, asyncio.Task[None] | None] = WeakKeyDictionary()
+"""Who answers what: a crowd that is thrown out and comes back at once would leave thousands waiting."""
+
+
 def _import_renderer() -> Callable[[Callable[[], Facts]], Callable[[str], Page]]:
     from healthcheck.metrics import renderer  # noqa: PLC0415 - 3 MB that only a scraped container pays
 
@@ -115,8 +125,20 @@ def holder(peer: str) -> str:
     return str(ip_network((int(address) >> 64 << 64, 64)))
 
 
-class _Connection(H11Protocol):
-    """One connection, whose time is limited whatever the other side does."""
+_buffer = bytearray(READ_BYTES_MAX)
+"""One for all connections: what was read is taken out of it in the same turn of the loop."""
+
+
+class _Connection(H11Protocol, asyncio.BufferedProtocol):
+    """One connection, whose time and memory are limited whatever the other side does."""
+
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - of asyncio's
+        return _buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(_buffer[:nbytes]))
+        if self.cycle and self.cycle.body and not self.cycle.response_complete:
+            self.flow.pause_reading()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -144,6 +166,8 @@ class _Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_of_life.cancel()
         super().connection_lost(exc)
+        if self.cycle and not self.cycle.response_complete and (task := _asking.get(self.cycle)):
+            task.cancel()
 
 
 class _Server(uvicorn.Server):

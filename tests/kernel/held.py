@@ -1,5 +1,6 @@
 """What the kernel holds, by `ip -json` and never by our own reader, a line each."""
 
+import re
 from typing import Any
 
 from tests.lab.namespaces import Namespace
@@ -10,6 +11,7 @@ FAMILIES = ("-4", "-6")
 OURS = "proto 83"
 """How a line of ours ends."""
 _MARK_PRIORITY = 31000
+_MARKED = re.compile(r"(Deleted )?31\d{3}:")
 
 
 def rules(host: Namespace) -> list[str]:
@@ -96,16 +98,15 @@ class Monitor:
         self._marks = 0
         self._process: LoggedProcess = host.spawn("ip", "monitor", "rule", "route")
         # It says nothing when it is ready, so a rule of our own must show up first.
-        until(lambda: self._mark_shows(0.2), 5, "ip monitor to listen")
+        until(self._hears, 5, "ip monitor to listen")
         self._after = len(self._process.lines)
 
     def changes(self) -> list[str]:
         """Return the changes since the last call, in order; events come in the order of what made them."""
-        mark = self._mark()
-        self._process.wait_for_line(f"^Deleted {mark}:", after=self._after)
+        self._process.wait_for_line(f"^Deleted {self._mark()}:", after=self._after)
         new = self._process.lines[self._after :]
         self._after += len(new)
-        return [line for line in new if not line.removeprefix("Deleted ").startswith(f"{mark}:")]
+        return [line for line in new if not _MARKED.match(line)]
 
     def _mark(self) -> int:
         self._marks += 1
@@ -113,9 +114,10 @@ class Monitor:
         self._host.ip(f"rule add priority {priority} lookup 250", f"rule del priority {priority} lookup 250")
         return priority
 
-    def _mark_shows(self, timeout: float) -> bool:
+    def _hears(self) -> bool:
+        self._mark()
         try:
-            self._process.wait_for_line(f"^Deleted {self._mark()}:", timeout)
+            self._process.wait_for_line(_MARKED.pattern, 0.2)
         except AssertionError:
             return False
         return True

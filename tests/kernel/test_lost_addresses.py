@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.kernel.conftest import Container, Keeper
-from tests.kernel.held import Monitor, everything, ours
+from tests.kernel.held import everything, ours
 from tests.lab.waiting import until
 
 BACK_SECONDS = 1.0
@@ -80,7 +80,7 @@ def test_an_address_that_an_operator_takes_is_not_given_back(connected: Containe
     for flap in (slow, quick):
         flap(connected, keeper)
         until(lambda: globals_of(connected) == left, BACK_SECONDS, "what the operator left")
-        Monitor(connected.host)  # it listens only after a while: what we do next would be done by then
+        keeper.caught_up(connected.host)
         assert globals_of(connected) == left
 
 
@@ -96,7 +96,7 @@ def test_an_operator_who_takes_what_was_given_back_is_not_fought(connected: Cont
     assert ours(connected.host) == before
     connected.host.ip(f"address del {ADDRESS} dev eth0")
     until(lambda: not [line for line in ours(connected.host) if "fd00" in line], BACK_SECONDS, "their end")
-    Monitor(connected.host)
+    keeper.caught_up(connected.host)
     assert globals_of(connected) == []
     assert len(given_back(keeper)) == 1
 
@@ -110,7 +110,7 @@ def test_a_link_that_is_made_anew_under_its_name_gets_nothing(container: Contain
         until(lambda: not ours(container.host), BACK_SECONDS, "the end of what belonged to the link")
     container.connect("eth0", "172.29.0.2/16")
     until(lambda: "172.29.0.0/16" in keeper.passes[-1]["networks"], BACK_SECONDS, "its new network")
-    Monitor(container.host)
+    keeper.caught_up(container.host)
     assert globals_of(container) == []
     assert given_back(keeper) == []
 
@@ -123,7 +123,7 @@ def test_who_sets_an_address_while_the_link_is_down_has_it_in_hand(container: Co
     keeper.next_pass(lambda _: len(keeper.passes) > seen)
     container.host.ip("address add fd00:31::2/64 dev eth0 nodad", "link set eth0 up")
     until(lambda: "fd00:31::/64" in keeper.passes[-1]["networks"], BACK_SECONDS, "the new network")
-    Monitor(container.host)
+    keeper.caught_up(container.host)
     assert globals_of(container) == ["fd00:31::2/64"]
     assert given_back(keeper) == []
 
@@ -135,6 +135,6 @@ def test_ipv6_that_is_turned_off_stays_off(container: Container) -> None:
     until(lambda: "disable_ipv6" in "".join(keeper.process.lines), BACK_SECONDS, "the reason")
     keeper.next_pass(lambda last: last["problem"] is None and list(last["networks"]) == ["172.30.0.0/16"])
     container.host.sysctl("net/ipv6/conf/eth0/disable_ipv6", 0)
-    Monitor(container.host)
+    keeper.caught_up(container.host)
     assert sum("disable_ipv6" in line for line in keeper.process.lines) == 1
     assert globals_of(container) == []

@@ -103,10 +103,11 @@ def test_what_somebody_took_comes_back(container: Container, damage: Damage) -> 
 
 def test_the_main_tables_default_is_not_ours_to_keep(container: Container) -> None:
     """A client that redirects the gateway takes it; replies stay on our table's own."""
-    container.keep().watching()
+    keeper = container.keep().watching()
     before = ours(container.host)
     monitor = Monitor(container.host)
-    container.host.ip("route del default via 172.30.0.1", "link set eth0 alias wake")
+    container.host.ip("route del default via 172.30.0.1")
+    keeper.caught_up(container.host)
     assert len(monitor.changes()) == 1
     assert ours(container.host) == before
 
@@ -186,13 +187,13 @@ def test_a_link_that_was_deleted_is_served_again_when_it_is_back(container: Cont
 
 def test_a_new_link_has_its_main_default_from_whoever_made_the_link(container: Container) -> None:
     """`docker network connect` adds the route after the address, and fails where one is there already."""
-    container.keep().watching()
+    keeper = container.keep().watching()
     container.host.ip("link delete eth0")
     until(lambda: not ours(container.host), BACK_SECONDS, "the end of what belonged to the link")
     container.connect("eth0", "172.30.0.2/16")
     back = "default via 172.30.0.1 dev eth0 table 7100 proto 83"
     until(lambda: back in ours(container.host), BACK_SECONDS, "our table's default")
-    Monitor(container.host)  # it listens only after a while: what we do next would be done by then
+    keeper.caught_up(container.host)
     assert not [
         line for line in routes(container.host) if line.startswith("default") and "table main" in line
     ]

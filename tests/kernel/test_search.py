@@ -112,7 +112,7 @@ def test_who_did_not_answer_is_asked_again_when_the_network_comes_back(container
     keeper = container.keep().watching()
     keeper.process.wait_for_line(r"172\.31\.0\.1 does not answer as a router")
     monitor = Monitor(container.host)
-    container.host.ip("link set eth0 alias nothing")
+    keeper.caught_up(container.host)
     assert monitor.changes() == []
     container.host.ip("link delete eth1")
     until(lambda: ours(container.host) == DOCKER, LIMIT_SECONDS, "the end of the second network's lines")

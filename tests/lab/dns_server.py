@@ -1,10 +1,12 @@
 """A real DNS server in a namespace: a VPN's, a LAN's, or one that plays Docker's own."""
 
 import re
+import signal
 from collections.abc import Mapping
 
 from tests.lab.namespaces import Namespace
 from tests.lab.processes import LoggedProcess
+from tests.lab.waiting import until
 
 
 class DnsServer:
@@ -44,11 +46,26 @@ class DnsServer:
             ),
             name=f"DNS server {self.address}",
         )
-        self._process.wait_for_line("started, version")
+        # Its loop turns: before, it takes no signals but those that end it.
+        self._process.wait_for_line("cleared cache")
         return self
 
     @property
     def asked(self) -> list[str]:
-        """The names that it was asked for, in order."""
+        """The names that it was asked for, in order: every question that has come by now."""
+        if self.process.running:
+            self._catch_up()
         found = (re.search(r" query\[\w+\] (\S+) from ", line) for line in self.process.lines)
         return [match[1] for match in found if match]
+
+    def _catch_up(self) -> None:
+        """Wait until it has logged what has come: its loop takes a signal when a question is dealt with."""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+
+        def waiting() -> str:
+            return self.host.run("ss", "-Hlun", "src", f"{address}:53").stdout.split()[1]
+
+        until(lambda: waiting() == "0", 5, f"the DNS server {self.address} to read its questions")
+        told = len(self.process.lines)
+        self.process.signal(signal.SIGUSR1)
+        self.process.wait_for_line(r": time \d+$", after=told)

@@ -1,7 +1,11 @@
 """Child processes whose output is collected line by line, and which are ended by their own id."""
 
+import codecs
 import contextlib
+import io
+import os
 import re
+import select
 import signal
 import subprocess
 import threading
@@ -11,6 +15,8 @@ from pathlib import Path
 
 TAIL = 40
 """Lines of output that an error shows."""
+_PIPE_BYTES = 1 << 16
+"""What a pipe holds at most (pipe(7)): so much is read in one go."""
 
 
 def lives(pid: int) -> bool:
@@ -22,7 +28,10 @@ def lives(pid: int) -> bool:
 
 
 class LoggedProcess:
-    """A running program; a thread collects its standard output and error.
+    """A running program with its standard output and error.
+
+    Who looks at the output reads what is in the pipe by then: what the program wrote before is there,
+    however late the thread is that keeps the pipe from filling.
 
     It leads a session of its own, so that Ctrl-C at the terminal reaches only the lab, which then
     ends everything in order.
@@ -39,6 +48,10 @@ class LoggedProcess:
         """Start `argv` with `environment` (None: the one of this process) and an open standard input."""
         self.name = name or argv[0]
         self._lines: list[str] = []
+        self._unfinished = ""
+        self._decoder = io.IncrementalNewlineDecoder(
+            codecs.getincrementaldecoder("utf-8")("replace"), translate=True
+        )
         self._changed = threading.Condition()
         self._ended = False
         self._child = subprocess.Popen(
@@ -49,9 +62,11 @@ class LoggedProcess:
             env=None if environment is None else dict(environment),
             cwd=directory,
             start_new_session=True,
-            text=True,
-            errors="replace",
         )
+        if self._child.stdout is None:
+            raise AssertionError("the output was asked for as a pipe")
+        self._pipe = self._child.stdout.fileno()
+        os.set_blocking(self._pipe, False)
         self._reader = threading.Thread(target=self._collect, name=f"output of {self.name}", daemon=True)
         self._reader.start()
 
@@ -69,6 +84,7 @@ class LoggedProcess:
     def lines(self) -> list[str]:
         """What it has written so far."""
         with self._changed:
+            self._take()
             return list(self._lines)
 
     def tail(self) -> str:
@@ -86,6 +102,7 @@ class LoggedProcess:
         seen = after
         with self._changed:
             while True:
+                self._take()
                 for line in self._lines[seen:]:
                     if wanted.search(line):
                         return line
@@ -126,8 +143,6 @@ class LoggedProcess:
             status = self._child.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} did not end in {timeout:g} s\n{self.tail()}") from None
-        # A child that it left behind may hold the pipe: its own last words are there all the same.
-        self._reader.join(0.2)
         return status
 
     def terminate(self, timeout: float = 10.0) -> int:
@@ -141,14 +156,27 @@ class LoggedProcess:
         return self.wait()
 
     def _collect(self) -> None:
-        stream = self._child.stdout
-        if stream is None:
-            raise AssertionError("the output was asked for as a pipe")
-        with stream:
-            for line in stream:
-                with self._changed:
-                    self._lines.append(line.rstrip("\n"))
-                    self._changed.notify_all()
-        with self._changed:
+        wakes = select.poll()
+        wakes.register(self._pipe, select.POLLIN)
+        while not self._ended:
+            wakes.poll()
+            with self._changed:
+                self._take()
+        if self._child.stdout:
+            self._child.stdout.close()
+
+    def _take(self) -> None:
+        """Read what is in the pipe; the lock is held."""
+        if self._ended:
+            return
+        try:
+            data = os.read(self._pipe, _PIPE_BYTES)
+        except BlockingIOError:
+            return
+        text = self._unfinished + self._decoder.decode(data, final=not data)
+        *new, self._unfinished = text.split("\n")
+        if not data:
             self._ended = True
-            self._changed.notify_all()
+            new += filter(None, [self._unfinished])
+        self._lines += new
+        self._changed.notify_all()

@@ -13,12 +13,15 @@ from typing import Self
 from tests.lab.addresses import SERVICE_PORT
 from tests.lab.namespaces import Namespace
 from tests.lab.processes import LoggedProcess
+from tests.lab.waiting import until
 
 ROOT = Path(__file__).parents[2]
 """The directory that `python -m` is to be started in."""
 
 _PROBE = b"anybody?"
 """One frame of the echo service."""
+_SHOWN_BYTES = 1024
+"""Of each packet: with whole ones tcpdump's buffer holds 32, and some are lost when it waits for a CPU."""
 
 
 def serve(host: Namespace, port: int = SERVICE_PORT) -> LoggedProcess:
@@ -107,7 +110,10 @@ class MillisecondEcho:
 
 
 class Capture:
-    """tcpdump on a link while the context lasts: `filter_` as in pcap-filter(7)."""
+    """tcpdump on a link while the context lasts: `filter_` as in pcap-filter(7).
+
+    Not on the loopback link, where the kernel counts for tcpdump what that does not show.
+    """
 
     def __init__(self, host: Namespace, link: str, filter_: str) -> None:
         """Describe it; the context starts it."""
@@ -117,19 +123,36 @@ class Capture:
 
     def __enter__(self) -> Self:
         self._process = self._host.spawn(
-            *("tcpdump", "--immediate-mode", "-l", "-n", "-i", self._link, self._filter)
+            *("tcpdump", "--immediate-mode", f"--snapshot-length={_SHOWN_BYTES}"),
+            *("-l", "-n", "-i", self._link, self._filter),
         )
         self._process.wait_for_line("^listening on ")
+        self._strange = self._unread()
         return self
 
     @property
     def packets(self) -> list[str]:
-        """A line for each packet seen so far; all of them once the context has ended."""
+        """A line for each packet that has passed by now; AssertionError if one was lost."""
+        if self._process.running:
+            until(lambda: self._unread() <= self._strange, 5, f"tcpdump to read what passed {self._link}")
         return [line for line in self._process.lines if re.match(r"\d\d:\d\d:\d\d\.", line)]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _ = self.packets
         self._process.signal(signal.SIGINT)
         self._process.wait()
         self._process.wait_for_line(r"^\d+ packets? received by filter")
+
+    def _unread(self) -> int:
+        """Return how many packets the kernel took for tcpdump that it has not read yet.
+
+        Those are counted as well that came before the filter was set: tcpdump throws them away.
+        """
+        told = len(self._process.lines)
+        self._process.signal(signal.SIGUSR1)
+        line = self._process.wait_for_line("packets? dropped by kernel", after=told)
+        read, received, dropped = map(int, re.findall(r"(\d+) packet", line))
+        assert not dropped, f"tcpdump lost packets: {line}"
+        return received - read

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 PATHS = ("/livez", "/readyz", "/healthz", "/status", "/metrics")
 LATE_ACK_SECONDS = 0.035
 """The kernel holds an acknowledgement back for 40 ms (TCP_DELACK_MIN of net/tcp.h)."""
+CONNECTION_BYTES_MAX = 1 << 16
+"""What each may cost, its request and its objects together."""
 BROKEN = facts(state="reconnecting", client=client(connected=False, failure="no answer"))
 
 
@@ -412,6 +415,54 @@ def test_a_crowd_of_many_addresses_costs_the_loopback_no_connection() -> None:
             assert await _is_held(*first)
             for _, writer in (first, *crowd):
                 writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_crowd_that_sends_without_end_costs_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for his turn is not listened to meanwhile."""
+    monkeypatch.setattr(web, "PAUSE_SECONDS", PATIENCE_SECONDS)
+    endless = b"POST /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 999999999999\r\n\r\n" + bytes(2**20)
+
+    async def scenario() -> int:
+        async with serving() as port:
+            await get(port, "/livez")  # from here on it is nobody's turn
+            tracemalloc.start()
+            crowd = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(web.CONNECTIONS_MAX)]
+            for each in crowd:
+                each.settimeout(0)
+                assert each.send(endless) > 4 * CONNECTION_BYTES_MAX
+            for _ in range(10 * web.CONNECTIONS_MAX):
+                await asyncio.sleep(0)  # a turn of the loop, in which it reads what it wants
+            used, _ = tracemalloc.get_traced_memory()
+            for each in crowd:
+                each.close()
+            return used
+
+    try:
+        assert asyncio.run(scenario()) < web.CONNECTIONS_MAX * CONNECTION_BYTES_MAX
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_crowd_that_leaves_waits_for_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request goes with its connection: whoever comes back at once would pile them up."""
+    monkeypatch.setattr(web, "PAUSE_SECONDS", 10 * PATIENCE_SECONDS)
+
+    async def scenario() -> None:
+        async with serving() as port:
+            await get(port, "/livez")  # from here on it is nobody's turn
+            before = len(asyncio.all_tasks())
+            crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+            for _, writer in crowd:
+                writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while len(asyncio.all_tasks()) < before + len(crowd):  # noqa: ASYNC110 - nothing tells of them
+                    await asyncio.sleep(0)
+                for _, writer in crowd:
+                    writer.close()
+                while len(asyncio.all_tasks()) > before:  # noqa: ASYNC110 - nothing tells of them
+                    await asyncio.sleep(0)
 
     asyncio.run(scenario())
 
