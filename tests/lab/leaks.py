@@ -55,7 +55,10 @@ def outward(router: Namespace, link: str, host: Namespace, allowed: str) -> Capt
 
 def into(router: Namespace, bridge: str, allowed: str) -> Capture:
     """Capture the same of whoever sends to a router by its bridge, be his cable there yet or not."""
-    return Capture(router, bridge, f"inbound and {_unwanted(allowed)}")
+    # Not by "inbound": what comes first libpcap filters itself, where it does not know the direction, and
+    # throws it away.
+    (its,) = router.ip_json("link", "show", "dev", bridge)
+    return Capture(router, bridge, f"not ether src {its['address']} and {_unwanted(allowed)}")
 
 
 def track_connections(host: Namespace) -> None:

@@ -101,7 +101,11 @@ class Lab:
             self.twin,
         ) = self.namespaces.add(*HOSTS)
         self._set_sysctls()
-        self.server_a.ip("link add docker0 type bridge", "link add docker1 type bridge")
+        # As Docker's bridges they have addresses of their own, and not those of whoever comes and goes.
+        self.server_a.ip(
+            "link add docker0 address 02:42:ac:1e:00:01 type bridge",
+            "link add docker1 address 02:42:ac:1f:00:01 type bridge",
+        )
         join(self.laptop, "eth0", self.server_a, "lan")
         join(self.server_a, "veth-sidecar", self.sidecar, "eth0")
         join(self.server_a, "veth-neighbour", self.neighbour, "eth0")

@@ -134,8 +134,7 @@ class Capture:
     def packets(self) -> list[str]:
         """A line for each packet that has passed by now; AssertionError if one was lost."""
         if self._process.running:
-            self._last = -1
-            until(self._has_read, 5, f"tcpdump to read what passed {self._link}")
+            until(lambda: self._unread() <= self._strange, 5, f"tcpdump to read what passed {self._link}")
         return [line for line in self._process.lines if re.match(r"\d\d:\d\d:\d\d\.", line)]
 
     def __exit__(
@@ -145,11 +144,6 @@ class Capture:
         self._process.signal(signal.SIGINT)
         self._process.wait()
         self._process.wait_for_line(r"^\d+ packets? received by filter")
-
-    def _has_read(self) -> bool:
-        """Tell whether nothing is left to read: what stays the same is no packet that tcpdump would show."""
-        before, self._last = self._last, self._unread()
-        return self._last <= self._strange or self._last == before
 
     def _unread(self) -> int:
         """Return how many packets the kernel took for tcpdump that it has not read yet.
