@@ -24,13 +24,14 @@ class KillSwitch:
 
     def __init__(self, settings: Settings, reconciler: Reconciler, walls: Firewall) -> None:
         self.on = settings.kill_switch == "on"
+        self.group = GROUP if self.on and machine.may_give(GROUP) else None
+        """What a client runs with that cannot mark its packets; None for our own group."""
         self.names: Sequence[str] = ()
         """The client's servers, as far as they are names."""
         self._nobodys = passed_on.nobodys_name() if passed_on.is_there() else ""
         """What Docker's resolver is asked for; empty once it is known whether that asks past the gate."""
         self._docker_passes = False
         self._flows: set[Flow] = set()
-        self._group = GROUP if machine.may_give(GROUP) else None
         self._told = False
         self._settings = settings
         self._reconciler = reconciler
@@ -96,13 +97,13 @@ class KillSwitch:
             connected=tuple(dict.fromkeys(opened)),
             listed=self._settings.lan_networks or (),
             servers=self._reconciler.brought.pinned,
-            group=self._group,
+            group=self.group,
             user=os.geteuid(),
             names=names,
             ephemeral=machine.ephemeral_ports(),
             flows=tuple(self._flows),
         )
-        if openings.servers and not (self._group or self._told):
+        if openings.servers and not (self.group or self._told):
             self._told = True
             log.warning(
                 "the gate lets all of root's packets to the VPN's server through: saw no SETGID among our "

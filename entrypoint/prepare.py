@@ -11,7 +11,6 @@ from entrypoint import dns, hooks, machine, reach
 from entrypoint.clients import choose
 from entrypoint.clients.base import Client
 from entrypoint.faults import BadSettings, Fault, MissingPrivilege
-from entrypoint.network import GROUP
 from entrypoint.settings import Settings
 from healthcheck import ask
 from healthcheck.server import listen
@@ -28,16 +27,16 @@ class Prepared:
     """A folder that is there, that only we may enter, for what belongs to this run."""
 
 
-def prepare(settings: Settings, stack: contextlib.ExitStack) -> Prepared:
+def prepare(settings: Settings, stack: contextlib.ExitStack, *, group: int | None) -> Prepared:
     """Make the client and take the port, which `stack` gives back; raises every fault in one message.
 
+    `group` is that of a client that cannot mark its packets; None for our own.
     MissingPrivilege where a privilege was what was found first, else BadSettings.
     """
     run_dir = machine.run_dir()
     faults: list[Fault] = []
     client, endpoint = None, None
     try:
-        group = GROUP if settings.kill_switch == "on" and machine.may_give(GROUP) else None
         client = choose.create(settings, run_dir, ipv6=machine.has_ipv6(), group=group)
     except BadSettings as fault:
         faults.append(fault)

@@ -60,8 +60,7 @@ class Tree:
         mark = members.new_mark()
         # What a vendor's daemon starts as another user may need a set-uid program.
         limits = () if launch.may_daemonise else ("--no-new-privs",)
-        ours = ",".join(map(str, {os.getegid(), *os.getgroups()}))
-        group = ("--regid", str(launch.group), "--groups", ours) if launch.group else ()
+        group = _joining(launch.group) if launch.group else ()
         through = _UNPRIVILEGED if launch.unprivileged else ()
         process = await asyncio.create_subprocess_exec(
             *(
@@ -184,6 +183,12 @@ class Tree:
     async def _relay_output(self) -> None:
         if self._process.stdout:
             await self._output.relay(self._process.stdout)
+
+
+def _joining(group: int) -> tuple[str, ...]:
+    """Return setpriv's words for a group, with ours beside it: what they may read stays readable."""
+    ours = {os.getegid(), *os.getgroups()}
+    return "--regid", str(group), "--groups", ",".join(map(str, ours))
 
 
 async def end_left_behind() -> int:

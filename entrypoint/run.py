@@ -52,7 +52,7 @@ async def run(settings: Settings, warnings: list[str]) -> None:
             kill_switch = KillSwitch(settings, reconciler, firewall)
             stack.callback(kill_switch.tell)
             await kill_switch.begin()
-            prepared = prepare(settings, stack)
+            prepared = prepare(settings, stack, group=kill_switch.group)
             announce.start(prepared.client, prepared.endpoint)
             running = _Run(settings, rtnl, reconciler, prepared, firewall=firewall, kill_switch=kill_switch)
             await running.live(stop)
