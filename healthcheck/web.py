@@ -54,10 +54,11 @@ class Application:
             raise NotImplementedError(f"cannot serve ASGI scope {scope['type']!r}: only http is set up")
         # The end of the connection or of the loop cancels this, and uvicorn would log it as a fault.
         with suppress(asyncio.CancelledError):
-            if isinstance(cycle := getattr(receive, "__self__", None), RequestResponseCycle):
+            if cycle := _cycle(receive):
                 _asking[cycle] = asyncio.current_task()
             async with self._turn:
-                if not _is_gone(receive):
+                # One that has left before its task began was not cancelled.
+                if not (cycle and cycle.disconnected):
                     await self._answer(scope, send)
                     await asyncio.sleep(PAUSE_SECONDS)
 
@@ -99,10 +100,10 @@ class Application:
         return self._metrics(accept)
 
 
-def _is_gone(receive: ASGIReceiveCallable) -> bool:
-    """Tell whether the other side has left: a crowd that comes and goes leaves its requests behind."""
+def _cycle(receive: ASGIReceiveCallable) -> RequestResponseCycle | None:
+    """Return what uvicorn holds of the request; None where another server calls."""
     cycle = getattr(receive, "__self__", None)
-    return isinstance(cycle, RequestResponseCycle) and cycle.disconnected
+    return cycle if isinstance(cycle, RequestResponseCycle) else None
 
 
 _asking: WeakKeyDictionary[RequestResponseCycle, asyncio.Task[None] | None] = WeakKeyDictionary()
