@@ -40,7 +40,7 @@ class Keeper:
         self.next_pass(lambda _: len(self.passes) >= 2)
         return self
 
-    def caught_up(self, host: Namespace) -> "Keeper":
+    def caught_up(self, host: Namespace) -> None:
         """Wait for a pass that began after all that was done to `host` before.
 
         The first to end may have begun earlier; the second began after its end.
@@ -48,8 +48,11 @@ class Keeper:
         for number in range(2):
             seen = len(self.passes)
             host.ip(f"link set lo alias wake{seen}-{number}")
-            self.next_pass(lambda _, seen=seen: len(self.passes) > seen)  # type: ignore[misc]
-        return self
+            self.pass_after(seen)
+
+    def pass_after(self, seen: int) -> None:
+        """Wait until there are more than the passes that were seen."""
+        self.next_pass(lambda _: len(self.passes) > seen)
 
     def next_pass(self, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Wait until the last pass fits, and return it."""

@@ -11,7 +11,7 @@ FAMILIES = ("-4", "-6")
 OURS = "proto 83"
 """How a line of ours ends."""
 _MARK_PRIORITY = 31000
-_MARKED = re.compile(r"(Deleted )?31\d{3}:")
+_MARKED = re.compile(rf"(Deleted )?{_MARK_PRIORITY // 1000}\d{{3}}:")
 
 
 def rules(host: Namespace) -> list[str]:

@@ -94,7 +94,7 @@ def test_a_pushed_default_by_a_neighbour_does_not_move_the_gateway(container: Co
     monitor = Monitor(container.host)
     seen = len(keeper.passes)
     container.host.ip("route del default via 172.30.0.1", "route add default via 172.30.0.66 metric 5")
-    until(lambda: len(keeper.passes) > seen, LIMIT_SECONDS, "a pass")
+    keeper.pass_after(seen)
     quiet(keeper)
     assert ours(container.host) == before
     assert not [line for line in monitor.changes() if "7100" in line]

@@ -46,7 +46,7 @@ def slow(container: Container, keeper: Keeper) -> None:
     """Set the link down, and up after a pass."""
     seen = len(keeper.passes)
     container.host.ip("link set eth0 down")
-    keeper.next_pass(lambda _: len(keeper.passes) > seen)
+    keeper.pass_after(seen)
     container.host.ip("link set eth0 up")
 
 
@@ -75,7 +75,7 @@ def test_an_address_that_an_operator_takes_is_not_given_back(connected: Containe
     keeper = connected.keep().watching()
     seen = len(keeper.passes)
     connected.host.ip(f"address del {ADDRESS} dev eth0")
-    keeper.next_pass(lambda _: len(keeper.passes) > seen)
+    keeper.pass_after(seen)
     assert globals_of(connected) == left
     for flap in (slow, quick):
         flap(connected, keeper)
@@ -120,7 +120,7 @@ def test_who_sets_an_address_while_the_link_is_down_has_it_in_hand(container: Co
     keeper = container.keep().watching()
     seen = len(keeper.passes)
     container.host.ip("link set eth0 down")
-    keeper.next_pass(lambda _: len(keeper.passes) > seen)
+    keeper.pass_after(seen)
     container.host.ip("address add fd00:31::2/64 dev eth0 nodad", "link set eth0 up")
     until(lambda: "fd00:31::/64" in keeper.passes[-1]["networks"], BACK_SECONDS, "the new network")
     keeper.caught_up(container.host)
